@@ -1,0 +1,47 @@
+"""The errors that belong to the catalogue alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from owc_deploy.errors import CatalogueError, OwcError
+
+
+class ArtefactRefusedError(CatalogueError):
+    """An archive that was offered is not what it must be; nothing was added."""
+
+    reference = "artefact-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One reason why a site cannot be locked, in words for the person who writes its manifest.
+
+    `path` is the place in the manifest (`("blocks", "openwoo")`), `reference` a stable kebab name,
+    `message` what is wrong, `suggestion` what to write instead.
+    """
+
+    path: tuple[str, ...]
+    reference: str
+    message: str
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.suggestion}".rstrip()
+
+
+class ResolutionError(OwcError):
+    """A manifest asks for a set that the catalogue cannot give; every reason is in `refusals`."""
+
+    reference = "resolution"
+    exit_code = 3
+
+    def __init__(self, site: str, refusals: Iterable[Refusal]) -> None:
+        self.site = site
+        self.refusals = tuple(refusals)
+        reasons = "\n".join(f"  - {refusal}" for refusal in self.refusals)
+        super().__init__(
+            f"the manifest of {site} cannot be resolved:\n{reasons}",
+            hint=f"owc-deploy validate, after changing sites/{site}.yml",
+        )

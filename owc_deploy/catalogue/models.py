@@ -1,0 +1,119 @@
+"""What the catalogue says, as frozen values: the shape of `catalogue.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["plugin", "theme", "mu-plugin", "core", "language", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """Something a release needs, at a Composer constraint.
+
+    Exactly one of the two is given. `any_of` names blocks, any one of which will do, best first;
+    `function` names a PHP function that some block must provide.
+    """
+
+    any_of: tuple[str, ...] = ()
+    function: str | None = None
+    version: str = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A block that must not be present at this constraint, and why, in words."""
+
+    block: str
+    version: str = "*"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A data migration run with WP-CLI when the installed version crosses from `from_version`.
+
+    `from_version` and `to_version` are Composer constraints on the installed and the new version.
+    `commands` are WP-CLI argument lists without `wp`.
+    """
+
+    from_version: str
+    to_version: str
+    commands: tuple[tuple[str, ...], ...]
+    reversible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Advisory:
+    """A known vulnerability in the releases that match `affected`."""
+
+    identifier: str
+    affected: str
+    severity: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What must be seen of a running block: REST namespaces and cron hooks."""
+
+    rest_namespaces: tuple[str, ...] = ()
+    cron_hooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockRelease:
+    """One release of a block, with the hash of the artefact that carries it.
+
+    `header_version` is what the plugin's own header says, which is often not the tag. `php` and
+    `wordpress` are effective ranges. `provides` are PHP functions that exist once it is active.
+    `train` names a group of blocks that move together. `size_bytes` is of the archive.
+    """
+
+    version: str
+    header_version: str
+    sha256: str
+    size_bytes: int
+    source: str = ""
+    commit: str = ""
+    php: str = "*"
+    wordpress: str = "*"
+    requires: tuple[Requirement, ...] = ()
+    provides: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    train: str | None = None
+    migrations: tuple[Migration, ...] = ()
+    post_steps: tuple[tuple[str, ...], ...] = ()
+    constants: tuple[str, ...] = ()
+    gate: Gate = field(default_factory=Gate)
+    withdrawn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block with its releases, newest first. `environments` are those where it may run.
+
+    WordPress itself (`wordpress`, kind `core`), WP-CLI (`wp-cli`, kind `tool`) and language files
+    (`language-nl_NL`, kind `language`) are listed in the same way.
+    """
+
+    name: str
+    kind: Kind
+    title: str
+    folder: str
+    main_file: str
+    releases: tuple[BlockRelease, ...]
+    licence: str = ""
+    paid: bool = False
+    environments: tuple[str, ...] = ("production", "acceptance", "test")
+    advisories: tuple[Advisory, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Everything that may be installed; `sha256` is the hash of `catalogue.json`'s bytes."""
+
+    blocks: Mapping[str, Block]
+    sha256: str

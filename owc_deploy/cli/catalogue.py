@@ -1,0 +1,309 @@
+"""`owc-deploy catalogue`: what may be installed, and the artefacts that carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import click
+
+from owc_deploy.catalogue.add import AddRequest, AddResult, add_release
+from owc_deploy.catalogue.document import block_document
+from owc_deploy.catalogue.listing import read_metadata, read_source_list
+from owc_deploy.catalogue.models import Block, Catalogue, Kind, Requirement
+from owc_deploy.catalogue.read import artefact_path, read_catalogue, verify_artefact
+from owc_deploy.cli.options import fleet_option, format_option
+from owc_deploy.cli.view import narrate, print_json, print_table
+from owc_deploy.errors import CatalogueError, UsageError
+from owc_deploy.fleet.load import load_fleet
+from owc_deploy.fleet.rules import closest
+
+SCHEMA_VERSION = 1
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@click.group(
+    epilog="""
+\b
+Examples:
+  owc-deploy catalogue add openwoo-4.3.0.zip --name openwoo --kind plugin
+  owc-deploy catalogue build source.yml --catalogue catalogue
+  owc-deploy catalogue list
+"""
+)
+def command() -> None:
+    """List, add and verify blocks and the artefacts that carry them."""
+
+
+def catalogue_options(function: Function) -> Function:
+    """Add `--fleet` and `--catalogue`; the verb receives `fleet_root` and `folder`."""
+    return fleet_option(
+        click.option(
+            "--catalogue",
+            "folder",
+            type=click.Path(file_okay=False, path_type=Path, resolve_path=True),
+            help="Folder of the catalogue (default: what fleet.yml names).",
+        )(function)
+    )
+
+
+@command.command(
+    "add",
+    epilog="""
+\b
+Examples:
+  owc-deploy catalogue add openwoo-4.3.0.zip --name openwoo --kind plugin \\
+      --requires 'cmb2:>=2.10.1' --requires 'function:register_extended_post_type'
+  owc-deploy catalogue add ./our-theme --name our-theme --kind theme
+  owc-deploy catalogue add https://blocks.example/cmb2.zip --sha256 9f86... --name cmb2 \\
+      --kind plugin
+  owc-deploy catalogue add pdc-base.zip --name pdc-base --kind plugin --metadata pdc-base.yml
+
+--requires takes BLOCK, BLOCK:CONSTRAINT, BLOCK|OTHER:CONSTRAINT or function:NAME.
+""",
+)
+@click.argument("source")
+@catalogue_options
+@click.option("--name", required=True, help="Its name in the catalogue.")
+@click.option("--kind", required=True, type=click.Choice(get_args(Kind)), help="What it is.")
+@click.option("--sha256", help="The hash of the zip; required for an address.")
+@click.option("--version", help="The version of the release (default: what its header says).")
+@click.option("--header-version", help="What its header says, where that is not the version.")
+@click.option("--folder-name", help="The one folder in it (default: the folder that is there).")
+@click.option("--main-file", help="The plugin's file (default: the one with a plugin header).")
+@click.option("--php", help="The PHP versions on which it runs, such as '>=8.1'.")
+@click.option("--wordpress", help="The WordPress versions on which it runs, such as '>=6.7'.")
+@click.option("--requires", multiple=True, help="What must be active first; may be repeated.")
+@click.option("--provides", multiple=True, help="A PHP function it provides; may be repeated.")
+@click.option(
+    "--metadata",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A YAML or JSON file with everything else (schemas/catalogue-metadata.schema.json).",
+)
+@click.option("--correct", is_flag=True, help="Replace the details of a release listed already.")
+@format_option
+def add(
+    source: str,
+    fleet_root: Path,
+    folder: Path | None,
+    metadata: Path | None,
+    requires: tuple[str, ...],
+    provides: tuple[str, ...],
+    folder_name: str | None,
+    output_format: str,
+    **claimed: Any,
+) -> None:
+    """Check a zip, a folder or an https address, and list it as a release.
+
+    Refused: names that climb out of their folder, links, zip bombs, more than one top folder, a
+    missing main file, a header that says another version, copies of other blocks inside. A release
+    never changes: another artefact needs another version.
+    """
+    details = read_metadata(metadata) if metadata else {}
+    details.update({key: value for key, value in claimed.items() if value is not None})
+    if requires:
+        details["requires"] = tuple(_requirement(text) for text in requires)
+    if provides:
+        details["provides"] = provides
+    request = AddRequest(archive=source, folder=folder_name, **details)
+    result = add_release(_folder(fleet_root, folder), request)
+    if output_format == "json":
+        print_json({"schema_version": SCHEMA_VERSION, "releases": [_result_document(result)]})
+    else:
+        _print_result(result)
+
+
+@command.command(
+    "build",
+    epilog="""
+\b
+Example of SOURCE.yml (paths are relative to it; schemas/catalogue-source.schema.json):
+  schema_version: 1
+  releases:
+    - archive: zips/cmb2-2.11.0.zip
+      name: cmb2
+      kind: plugin
+    - archive: openwoo
+      name: openwoo
+      kind: plugin
+      requires:
+        - any_of: [cmb2]
+          version: ">=2.10.1"
+""",
+)
+@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@catalogue_options
+@format_option
+def build(source: Path, fleet_root: Path, folder: Path | None, output_format: str) -> int:
+    """Add every release of a source list; what is listed already is passed over.
+
+    One release that is refused leaves the others alone; the exit code is 1 then.
+    """
+    destination = _folder(fleet_root, folder)
+    results, refused = [], 0
+    for request in read_source_list(source):
+        try:
+            result = add_release(destination, request)
+        except CatalogueError as error:
+            refused += 1
+            narrate(f"{request.name}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+            continue
+        results.append(result)
+        if output_format == "human":
+            _print_result(result)
+    if output_format == "json":
+        print_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "releases": [_result_document(result) for result in results],
+                "refused": refused,
+            }
+        )
+    return CatalogueError.exit_code if refused else 0
+
+
+@command.command("list")
+@catalogue_options
+@format_option
+def list_blocks(fleet_root: Path, folder: Path | None, output_format: str) -> None:
+    """List every block with its newest release."""
+    catalogue = read_catalogue(_folder(fleet_root, folder))
+    if output_format == "json":
+        print_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "blocks": {name: _summary(block) for name, block in catalogue.blocks.items()},
+            }
+        )
+        return
+    print_table(
+        ("Name", "Kind", "Newest", "Releases", "Title"),
+        [
+            (name, block.kind, _newest(block), str(len(block.releases)), _title(block))
+            for name, block in sorted(catalogue.blocks.items())
+        ],
+    )
+
+
+@command.command("show")
+@click.argument("name")
+@catalogue_options
+@format_option
+def show(name: str, fleet_root: Path, folder: Path | None, output_format: str) -> None:
+    """Show one block with all its releases."""
+    catalogue = read_catalogue(_folder(fleet_root, folder))
+    block = _block(catalogue, name)
+    if output_format == "json":
+        print_json({"schema_version": SCHEMA_VERSION, "name": name, **block_document(block)})
+        return
+    place = f"{block.folder}/{block.main_file}".rstrip("/")
+    click.echo(f"{name}  {block.kind}  {_title(block)}")
+    click.echo(f"  {place}  {block.licence or 'licence not stated'}")
+    click.echo(f"  may run in {', '.join(block.environments)}")
+    for advisory in block.advisories:
+        click.echo(
+            f"  {advisory.identifier} ({advisory.severity}) in {advisory.affected}: "
+            f"{advisory.summary}"
+        )
+    print_table(
+        ("Version", "Header", "PHP", "WordPress", "Needs", "SHA-256"),
+        [
+            (
+                release.version + (" (withdrawn)" if release.withdrawn else ""),
+                release.header_version or "-",
+                release.php,
+                release.wordpress,
+                ", ".join(_needs(requirement) for requirement in release.requires) or "-",
+                release.sha256[:12],
+            )
+            for release in block.releases
+        ],
+    )
+
+
+@command.command("verify")
+@catalogue_options
+@format_option
+def verify(fleet_root: Path, folder: Path | None, output_format: str) -> int:
+    """Hash every artefact again; exit 1 and name what is damaged or missing."""
+    root = _folder(fleet_root, folder)
+    catalogue = read_catalogue(root)
+    damaged = []
+    count = 0
+    for name, block in sorted(catalogue.blocks.items()):
+        for release in block.releases:
+            count += 1
+            try:
+                verify_artefact(artefact_path(root, release.sha256), release.sha256)
+            except CatalogueError as error:
+                damaged.append({"name": name, "version": release.version, "problem": error.message})
+    if output_format == "json":
+        print_json({"schema_version": SCHEMA_VERSION, "artefacts": count, "damaged": damaged})
+    else:
+        for item in damaged:
+            click.echo(f"{item['name']} {item['version']}: {item['problem']}")
+        click.echo(f"{count} artefacts, {len(damaged) or 'none'} damaged")
+    return CatalogueError.exit_code if damaged else 0
+
+
+def _folder(fleet_root: Path, folder: Path | None) -> Path:
+    return folder if folder is not None else load_fleet(fleet_root).settings.catalogue
+
+
+def _block(catalogue: Catalogue, name: str) -> Block:
+    if name not in catalogue.blocks:
+        raise UsageError(
+            f"the catalogue holds no {name}",
+            context=f"nearest: {closest(name, sorted(catalogue.blocks))}",
+            hint="owc-deploy catalogue list",
+        )
+    return catalogue.blocks[name]
+
+
+def _requirement(text: str) -> Requirement:
+    names, _, constraint = text.partition(":")
+    if names == "function":
+        return Requirement(function=constraint)
+    return Requirement(any_of=tuple(names.split("|")), version=constraint or "*")
+
+
+def _needs(requirement: Requirement) -> str:
+    if requirement.function is not None:
+        return f"{requirement.function}()"
+    constraint = "" if requirement.version == "*" else f" {requirement.version}"
+    return " or ".join(requirement.any_of) + constraint
+
+
+def _newest(block: Block) -> str:
+    return next((r.version for r in block.releases if r.withdrawn is None), "withdrawn")
+
+
+def _title(block: Block) -> str:
+    return block.title + (" (paid)" if block.paid else "")
+
+
+def _summary(block: Block) -> dict[str, Any]:
+    return {
+        "kind": block.kind,
+        "title": block.title,
+        "paid": block.paid,
+        "releases": [release.version for release in block.releases],
+    }
+
+
+def _print_result(result: AddResult) -> None:
+    word = "recorded" if result.changed else "is listed already"
+    click.echo(f"{result.name} {result.version} {word} (SHA-256 {result.sha256})")
+
+
+def _result_document(result: AddResult) -> dict[str, Any]:
+    return {
+        "name": result.name,
+        "version": result.version,
+        "header_version": result.header_version,
+        "sha256": result.sha256,
+        "size_bytes": result.size_bytes,
+        "changed": result.changed,
+    }

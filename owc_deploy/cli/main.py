@@ -1,0 +1,115 @@
+"""The entry point: verbs loaded when they are used, and errors turned into exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from owc_deploy import __version__
+from owc_deploy.cli.view import print_error
+from owc_deploy.errors import OwcError
+
+# Verb -> module in owc_deploy.cli that defines `command`; the order is that of `--help`.
+VERBS = {
+    "init": "init",
+    "validate": "validate",
+    "lock": "lock",
+    "outdated": "outdated",
+    "provision": "provision",
+    "plan": "plan",
+    "apply": "apply",
+    "update": "update",
+    "rollback": "rollback",
+    "status": "status",
+    "history": "history",
+    "logs": "logs",
+    "access": "access",
+    "catalogue": "catalogue",
+    "lab": "lab",
+    "completion": "completion",
+}
+
+EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+
+
+class _Verbs(click.Group):
+    """A group that imports a verb's module only when that verb is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"owc_deploy.cli.{VERBS[cmd_name]}")
+        command = module.command
+        if not isinstance(command, click.Command):
+            raise TypeError(cmd_name)
+        return command
+
+
+@click.command(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: owc-deploy init my-fleet",
+)
+@click.version_option(__version__, prog_name="owc-deploy")
+@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice for everything.")
+def cli(verbose: int) -> None:
+    """Provision, update and roll back municipal WordPress sites.
+
+    One manifest per site names the Open Webconcept building blocks it wants; `lock` pins them,
+    `plan` shows what would change, `apply` changes it and undoes what fails.
+    """
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        result = cli.main(args=list(arguments), prog_name="owc-deploy", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except OwcError as error:
+        print_error(error)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception:  # noqa: BLE001  a bug: say so, and keep what is needed to report it
+        return _report_bug()
+    return result if isinstance(result, int) else 0
+
+
+def _report_bug() -> int:
+    report = Path.cwd() / "owc-deploy-bug.txt"
+    try:
+        report.write_text(traceback.format_exc(), encoding="utf-8")
+        where = f"the details are in {report}"
+    except OSError:
+        where = traceback.format_exc()
+    click.echo(f"owc-deploy has a bug: {where}", err=True)
+    return EXIT_BUG
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,72 @@
+"""What a verb works with: the fleet, its catalogue, the door to its servers, its history."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.status import Status
+
+from owc_deploy.catalogue.models import Catalogue
+from owc_deploy.catalogue.read import read_catalogue
+from owc_deploy.execution.ansible import AnsibleExecutor
+from owc_deploy.execution.ports import Executor, Progress, ProgressCallback
+from owc_deploy.fleet.load import load_fleet
+from owc_deploy.fleet.models import Fleet
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One fleet, opened for one verb."""
+
+    fleet: Fleet
+    catalogue: Catalogue
+    executor: Executor
+
+
+def open_session(fleet_root: Path) -> Session:
+    """Read the fleet's documents and its catalogue.
+
+    Raises DocumentsInvalidError or CatalogueError.
+    """
+    fleet = load_fleet(fleet_root)
+    return Session(fleet, read_catalogue(fleet.settings.catalogue), AnsibleExecutor(fleet))
+
+
+def now() -> datetime:
+    """Return the time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+def operator() -> str:
+    """Return who is at work, for the history: user and machine."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+@contextmanager
+def progress(what: str) -> Iterator[ProgressCallback]:
+    """Show on stderr what servers are doing: one moving line on a terminal, else a line each."""
+    if not sys.stderr.isatty():
+        click.echo(f"{what} ...", err=True)
+        yield _line
+        return
+    console = Console(stderr=True)
+    with console.status(what) as status:
+        yield lambda event: _move(status, what, event)
+
+
+def _line(event: Progress) -> None:
+    if event.state in {"changed", "failed", "unreachable"}:
+        click.echo(f"  {event.server}: {event.task}: {event.state}", err=True)
+
+
+def _move(status: Status, what: str, event: Progress) -> None:
+    status.update(f"{what}: {event.server}: {event.task}")

@@ -1,0 +1,66 @@
+"""How results, narration and errors reach the terminal: results on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from owc_deploy.errors import DocumentsInvalidError, OwcError, UsageError
+
+_UNWRAPPED_COLUMNS = 10_000
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one JSON document on stdout; it must carry its own `schema_version`."""
+    click.echo(json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout; where that is no terminal every row is one line."""
+    # Imported here: most verbs never print one, and rich takes longer to load than they do to run.
+    from rich import box  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(width=None if sys.stdout.isatty() else _UNWRAPPED_COLUMNS)
+    console.print(table, soft_wrap=not sys.stdout.isatty())
+
+
+def narrate(message: str) -> None:
+    """Say on stderr what is being done."""
+    click.echo(message, err=True)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask before servers are changed; `yes` answers.
+
+    Raises UsageError when there is nobody to ask, click.Abort when the answer is no.
+    """
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError("there is no terminal to ask on", hint="the same command with --yes")
+    click.confirm(question, abort=True, err=True)
+
+
+def print_error(error: OwcError) -> None:
+    """Explain an expected error on stderr: what, where, and the next thing to type."""
+    click.echo(f"{click.style('Error', fg='red', bold=True)}: {error.message}", err=True)
+    if isinstance(error, DocumentsInvalidError):
+        for problem in error.problems:
+            place = f"{problem.file}:{problem.line}:{problem.column}"
+            click.echo(f"  {place}: {problem.path}: {problem.message}", err=True)
+            if problem.suggestion:
+                click.echo(f"      {problem.suggestion}", err=True)
+    if error.context:
+        click.echo(f"  {error.context}", err=True)
+    if error.hint:
+        click.echo(f"  Next: {error.hint}", err=True)

@@ -1,0 +1,42 @@
+"""`ansible-playbook` as this tool starts it: the same command, quicker to start and to end.
+
+Run as a script with ansible-playbook's arguments. Measured on one module call: a fifth less
+processor time (benchmarks say how much on your machine).
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import Any
+
+# Importing Ansible makes half a million objects that all stay; collecting them again and again
+# during start-up costs 0.1 s.
+_GARBAGE_THRESHOLD = 100_000
+
+
+def _main() -> int:
+    gc.set_threshold(_GARBAGE_THRESHOLD)
+    # Ansible's ssh connection is OpenSSH; it imports paramiko (0.1 s) for a plugin that newer
+    # versions no longer have. `None` makes that import fail, which Ansible expects.
+    modules: dict[str, Any] = sys.modules
+    modules["paramiko"] = None
+    from ansible.cli.playbook import main  # noqa: PLC0415  after the two lines above
+
+    sys.argv[0] = "ansible-playbook"
+    try:
+        main()
+    except SystemExit as end:
+        if isinstance(end.code, int):
+            return end.code
+        return 0 if end.code is None else 1
+    return 0
+
+
+if __name__ == "__main__":
+    CODE = _main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Freeing every object takes 0.2 s more; the run's folder is deleted by who started us.
+    os._exit(CODE)

@@ -1,0 +1,148 @@
+"""What the rest of the tool may ask of servers, whoever answers: Ansible, or a test's simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from owc_deploy.fleet.models import Server
+from owc_deploy.fleet.secrets import Sensitive
+from owc_deploy.plan.models import ObservedServer, SiteOutcome
+
+TaskState = Literal["started", "ok", "changed", "skipped", "failed", "unreachable"]
+ServerStatus = Literal["ok", "failed", "unreachable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step of a server's work, told while it happens."""
+
+    server: str
+    task: str
+    state: TaskState
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteSecret:
+    """A secret file of a site: `path` is relative to the site's folder (`tls/privkey.pem`)."""
+
+    site: str
+    path: str
+    content: Sensitive
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRequest:
+    """The release transactions of every site of one server.
+
+    Each of `specifications` is a site's specification with `release_id` and `observed_release`
+    beside it (docs/architecture.md). `parallel` is how many transactions run side by side.
+    `artefacts` are the hashes of what the server lacks.
+    """
+
+    specifications: tuple[Mapping[str, Any], ...]
+    parallel: int = 4
+    artefacts: tuple[str, ...] = ()
+    secrets: tuple[SiteSecret, ...] = field(default=())
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The sites it is about."""
+        return tuple(str(specification["site"]) for specification in self.specifications)
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackRequest:
+    """Make `release_id` of `site` live; refused when something else than `observed_release` is.
+
+    `restore_database` also brings back the snapshot taken before the live release.
+    """
+
+    site: str
+    release_id: str
+    observed_release: str
+    restore_database: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DecommissionRequest:
+    """Take `site` off the air; refused when something else than `observed_release` is live."""
+
+    site: str
+    observed_release: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOutcome:
+    """How work on a server as a whole ended; `message` says why when it is not `ok`."""
+
+    server: str
+    status: ServerStatus
+    message: str = ""
+    seconds: float = 0.0
+
+
+class Executor(Protocol):
+    """The door to the servers.
+
+    What happens on a server is in what is returned, never an exception: a server that cannot be
+    reached gives `unreachable` for each of its sites. Mappings are keyed by server name. Every
+    method raises ExecutionError when the work could not even be started.
+    """
+
+    def probe(
+        self, servers: tuple[Server, ...], *, on_progress: ProgressCallback | None = None
+    ) -> tuple[ObservedServer, ...]:
+        """Observe everything on these servers, changing nothing; same order as `servers`."""
+        ...
+
+    def provision(
+        self, fingerprints: Mapping[str, str], *, on_progress: ProgressCallback | None = None
+    ) -> tuple[ServerOutcome, ...]:
+        """Prepare servers; each value is the fingerprint to record once it is done."""
+        ...
+
+    def release(
+        self,
+        requests: Mapping[str, ReleaseRequest],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        """Build and make live a release of every site that is asked for."""
+        ...
+
+    def rollback(
+        self,
+        requests: Mapping[str, tuple[RollbackRequest, ...]],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        """Make earlier releases live."""
+        ...
+
+    def decommission(
+        self,
+        requests: Mapping[str, tuple[DecommissionRequest, ...]],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        """Take sites off the air, keeping everything."""
+        ...
+
+    def logs(self, server: str, site: str, *, lines: int) -> tuple[str, ...]:
+        """Return the site's last log lines, oldest first.
+
+        Raises ExecutionError also when the server cannot be reached: there is nothing to return.
+        """
+        ...
+
+    def access(self, server: str, site: str, login: str) -> Sensitive:
+        """Return a link with which this administrator sets a password, once.
+
+        Raises ExecutionError when the server cannot be reached or refuses.
+        """
+        ...

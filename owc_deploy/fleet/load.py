@@ -1,0 +1,176 @@
+"""Reading a fleet: documents to frozen models, and every problem of every file at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from owc_deploy.errors import DocumentsInvalidError, Problem, UsageError
+from owc_deploy.fleet import attachments, documents, inventory, locks, rules
+from owc_deploy.fleet.documents import Document
+from owc_deploy.fleet.models import (
+    Administrator,
+    BlockChoice,
+    Fleet,
+    FleetSettings,
+    Manifest,
+    Municipality,
+    Page,
+    Redirect,
+    Ring,
+    SecretReference,
+    SiteServers,
+    ThemeChoice,
+    Tls,
+)
+from owc_deploy.fleet.schema_check import SchemaName
+
+FLEET_FILE = Path("fleet.yml")
+SITES_FOLDER = "sites"
+SITE_ENDING = ".yml"
+Record = TypeVar("Record")
+
+DEFAULT_STATE = ".owc-deploy/history.sqlite3"
+
+
+def load_fleet(root: Path) -> Fleet:
+    """Read the fleet in a folder.
+
+    Raises DocumentsInvalidError with every problem of every file, and UsageError when the folder
+    holds no fleet.
+    """
+    fleet, problems = check_fleet(root)
+    if fleet is None or problems:
+        raise DocumentsInvalidError(problems)
+    return fleet
+
+
+def check_fleet(root: Path) -> tuple[Fleet | None, tuple[Problem, ...]]:
+    """Read the fleet in a folder; it is `None` when there are problems, which are sorted.
+
+    Problems name files relative to the folder. Raises UsageError when the folder holds no fleet.
+    """
+    root = root.absolute()
+    if not (root / FLEET_FILE).exists():
+        raise UsageError(
+            f"{root} is not a fleet: it has no fleet.yml",
+            hint=f"owc-deploy init {root}, or name the right folder with --fleet",
+        )
+    settings, problems = _read(root, FLEET_FILE, "fleet")
+    servers, found = inventory.read_servers(root)
+    problems += found
+    sites, names, found = _read_folder(root, SITES_FOLDER, SITE_ENDING, "site")
+    problems += found
+    locked, _, found = _read_folder(root, locks.FOLDER, locks.ENDING, "lock")
+    problems += found
+    everything = rules.Documents(settings, servers, sites, locked, names)
+    raw = {document.file: document.raw for document in (*sites, *locked)}
+    if settings is not None:
+        raw[settings.file] = settings.raw
+    for finding in (
+        *rules.findings(everything),
+        *attachments.attachment_findings(root, sites),
+    ):
+        problems += (documents.to_problem(finding, raw[finding.file]),)
+    if problems or settings is None or servers is None:
+        return (None, tuple(sorted(problems)))
+    fleet = Fleet(
+        root=root,
+        settings=build_settings(settings.data, root),
+        servers=servers,
+        manifests={site.data["site"]: build_manifest(site) for site in sites},
+        locks={lock.data["site"]: locks.build_lock(lock.data) for lock in locked},
+    )
+    return (fleet, ())
+
+
+def _read(root: Path, file: Path, name: SchemaName) -> tuple[Document | None, tuple[Problem, ...]]:
+    raw = documents.read_bytes(root, file)
+    if isinstance(raw, Problem):
+        return (None, (raw,))
+    if name == "lock":
+        return locks.read_lock(file, raw)
+    return documents.parse_document(file, raw, name)
+
+
+def _read_folder(
+    root: Path, folder: str, ending: str, name: SchemaName
+) -> tuple[tuple[Document, ...], frozenset[str], tuple[Problem, ...]]:
+    """Read the documents of a folder; also return the names their files carry."""
+    read: list[Document] = []
+    names: set[str] = set()
+    problems: list[Problem] = []
+    for file, problem in documents.yaml_files(root, folder, ending):
+        if problem is not None:
+            problems.append(problem)
+            continue
+        names.add(file.name.removesuffix(ending))
+        document, found = _read(root, file, name)
+        problems += found
+        if document is not None:
+            read.append(document)
+    return (tuple(read), frozenset(names), tuple(problems))
+
+
+def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
+    """Make the settings from data that keeps to the schema; paths become absolute."""
+    return FleetSettings(
+        name=data["name"],
+        catalogue=_absolute(root, data["catalogue"]),
+        state=_absolute(root, data.get("state", DEFAULT_STATE)),
+        rings=tuple(Ring(**ring) for ring in data["rings"]),
+        age_identity=_absolute(root, data["age_identity"]) if "age_identity" in data else None,
+        vault_password_file=_absolute(root, data["vault_password_file"])
+        if "vault_password_file" in data
+        else None,
+    )
+
+
+def _absolute(root: Path, text: str) -> Path:
+    return root / Path(text).expanduser()
+
+
+def build_manifest(document: Document) -> Manifest:
+    """Make a manifest from a document that keeps to the schema."""
+    # Absent keys take the model's own defaults, so that each default stands in one place only.
+    optional = {
+        key: document.data[key]
+        for key in ("title", "locale", "dependencies", "settings", "releases_kept")
+        if key in document.data
+    }
+    data = document.data
+    tls = data["tls"]
+    return Manifest(
+        site=data["site"],
+        municipality=Municipality(**data["municipality"]),
+        environment=data["environment"],
+        url=data["url"].rstrip("/"),
+        servers=SiteServers(tuple(data["servers"]["web"]), tuple(data["servers"]["database"])),
+        ring=data["ring"],
+        php=data["php"],
+        wordpress=data["wordpress"],
+        theme=ThemeChoice(**data["theme"]),
+        tls=Tls(
+            policy=tls["policy"],
+            email=tls.get("email"),
+            certificate=tls.get("certificate"),
+            private_key=SecretReference(**tls["private_key"]) if "private_key" in tls else None,
+        ),
+        source=document.file,
+        sha256=document.sha256,
+        aliases=tuple(data.get("aliases", ())),
+        blocks=tuple(_block(name, block) for name, block in data.get("blocks", {}).items()),
+        redirects=_records(Redirect, data.get("redirects", ())),
+        administrators=_records(Administrator, data.get("administrators", ())),
+        pages=_records(Page, data.get("pages", ())),
+        **optional,
+    )
+
+
+def _block(name: str, block: str | Mapping[str, Any]) -> BlockChoice:
+    return BlockChoice(name, block) if isinstance(block, str) else BlockChoice(name, **block)
+
+
+def _records(kind: type[Record], items: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
+    return tuple(kind(**item) for item in items)

@@ -1,0 +1,231 @@
+"""What the fleet's documents say, as frozen values. Reading them is `owc_deploy.fleet.load`'s work.
+
+Field names are the schema's keys, spelled the same (see `schemas/`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Environment = Literal["production", "acceptance", "test"]
+DependencyPolicy = Literal["add", "refuse"]
+TlsPolicy = Literal["acme", "supplied", "internal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Municipality:
+    """The municipality whose site this is; `code` is its CBS code, such as `gm0344`."""
+
+    name: str
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteServers:
+    """Inventory names of the servers that carry the site."""
+
+    web: tuple[str, ...]
+    database: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockChoice:
+    """A block the site wants: its catalogue name, a Composer constraint, and owned settings.
+
+    `settings` maps a WordPress option name to its value. Where the value is a mapping only the keys
+    named are owned; the option's other keys are left as an editor set them.
+    """
+
+    name: str
+    version: str = "*"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ThemeChoice:
+    """The theme to activate: its catalogue name and a Composer constraint."""
+
+    name: str
+    version: str = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A path that answers with a redirect to another path or an https URL."""
+
+    source: str
+    target: str
+    status: int = 301
+
+
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    """A WordPress administrator who must exist; access is handed out with `owc-deploy access`."""
+
+    login: str
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page the gate asks for: its path, the status it must answer, a text it must contain."""
+
+    path: str
+    status: int = 200
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretReference:
+    """The name of a file in the fleet's `secrets/` folder, never its value."""
+
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Where the site's certificate comes from.
+
+    `acme`: asked for on the server, `email` is told of expiry. `supplied`: `certificate` is a PEM
+    file (leaf first, then intermediates) relative to the fleet, `private_key` a secret. `internal`:
+    the fleet's own authority signs it.
+    """
+
+    policy: TlsPolicy
+    email: str | None = None
+    certificate: str | None = None
+    private_key: SecretReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What one site should be.
+
+    `source` is the file it was read from and `sha256` the hash of that file's bytes. `settings`
+    maps WordPress option names to values that the manifest owns, as for a block.
+    """
+
+    site: str
+    municipality: Municipality
+    environment: Environment
+    url: str
+    servers: SiteServers
+    ring: str
+    php: str
+    wordpress: str
+    theme: ThemeChoice
+    tls: Tls
+    source: Path
+    sha256: str
+    title: str | None = None
+    aliases: tuple[str, ...] = ()
+    locale: str = "nl_NL"
+    dependencies: DependencyPolicy = "add"
+    blocks: tuple[BlockChoice, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    redirects: tuple[Redirect, ...] = ()
+    administrators: tuple[Administrator, ...] = ()
+    pages: tuple[Page, ...] = ()
+    releases_kept: int = 5
+
+    @property
+    def domain(self) -> str:
+        """The host name in `url`."""
+        return self.url.removeprefix("https://").rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A named group of sites; rings are walked in the order of fleet.yml."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSettings:
+    """fleet.yml. Paths are absolute once loaded.
+
+    `age_identity` is the operator's age or SSH private key file that opens `secrets/*.age`;
+    `vault_password_file` opens `secrets/*.vault` (ansible-vault).
+    """
+
+    name: str
+    catalogue: Path
+    state: Path
+    rings: tuple[Ring, ...]
+    age_identity: Path | None = None
+    vault_password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A machine of servers.yml, with the variables that this tool reads.
+
+    `php_versions` are the PHP branches the server offers (`owc_php_versions`), such as `8.2`.
+    `variables` are all its Ansible variables, group variables included.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    php_versions: tuple[str, ...]
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LockedArtefact:
+    """One artefact a site is made of, exactly.
+
+    `kind` is `core`, `tool`, `language`, `theme`, `plugin` or `mu-plugin`; `folder` is its folder
+    under `wp-content/plugins` or `themes`; `main_file` the plugin's file in that folder. `reason`
+    says why it is there: `chosen`, or `required by openwoo`.
+    """
+
+    name: str
+    kind: str
+    version: str
+    header_version: str
+    sha256: str
+    folder: str = ""
+    main_file: str = ""
+    reason: str = "chosen"
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A manifest resolved to exact artefacts.
+
+    `blocks` stand in activation order: what is required before what requires it.
+    `manifest_sha256` is the hash of the manifest it was made from.
+    """
+
+    site: str
+    manifest_sha256: str
+    php: str
+    wordpress: LockedArtefact
+    wp_cli: LockedArtefact
+    language: LockedArtefact | None
+    theme: LockedArtefact
+    blocks: tuple[LockedArtefact, ...]
+
+    @property
+    def artefacts(self) -> tuple[LockedArtefact, ...]:
+        """Everything that must be on the server."""
+        language = (self.language,) if self.language else ()
+        return (self.wordpress, self.wp_cli, *language, self.theme, *self.blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A folder of documents that hold no problem.
+
+    `manifests` and `locks` are keyed by site name; `locks` lacks the sites not locked yet.
+    """
+
+    root: Path
+    settings: FleetSettings
+    servers: Mapping[str, Server]
+    manifests: Mapping[str, Manifest]
+    locks: Mapping[str, Lock]

@@ -1,0 +1,1 @@
+"""Throw-away servers on this machine (systemd-nspawn) for the demo, molecule and tests."""

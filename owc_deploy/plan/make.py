@@ -1,0 +1,249 @@
+"""Making a plan: desired state from the documents, observed state from the probe. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from owc_deploy.catalogue.models import Catalogue
+from owc_deploy.fleet.models import Fleet, Lock, Manifest
+from owc_deploy.plan.certificate import certificate_change
+from owc_deploy.plan.difference import difference, drift_changes
+from owc_deploy.plan.models import (
+    Change,
+    ObservedServer,
+    Plan,
+    ServerPlan,
+    SiteAction,
+    SitePlan,
+)
+from owc_deploy.plan.specification import canonical_sha256, migrations, specification
+from owc_deploy.plan.strangers import stranger_plans
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the person at the keyboard asked for.
+
+    `sites` are those to plan for, all of the fleet when empty. `decommission` are sites on the
+    servers that no manifest names any more and that may be taken off the air.
+    """
+
+    sites: frozenset[str] = frozenset()
+    decommission: frozenset[str] = frozenset()
+
+
+def make_plan(
+    fleet: Fleet,
+    catalogue: Catalogue,
+    observed: Mapping[str, ObservedServer],
+    fingerprints: Mapping[str, str],
+    wishes: Wishes,
+    supplied: Mapping[str, str],
+    now: datetime,
+) -> Plan:
+    """Return what would have to change on the observed servers, bound to what it was made from.
+
+    `observed` is keyed by server name and holds every server that carries a planned site; a site
+    that is new on its server is safe from being there twice only when it holds all web servers.
+    `fingerprints` are what each server's provisioning should be. `supplied` maps each site that
+    brings its own certificate to the chain in its file. `now` is an aware time.
+
+    Raises UsageError when a site that is to be decommissioned cannot be.
+    """
+    sites = [
+        _site_plan(
+            manifest, fleet.locks.get(name), catalogue, observed, supplied.get(name, ""), now
+        )
+        for name, manifest in sorted(fleet.manifests.items())
+        if not wishes.sites or name in wishes.sites
+    ]
+    sites += stranger_plans(fleet, observed, wishes.sites, wishes.decommission)
+    sites.sort(key=lambda site: _ring_order(fleet, site))
+    servers = [
+        _server_plan(seen, fingerprints.get(name, ""), sites)
+        for name, seen in sorted(observed.items())
+    ]
+    if wishes.sites or wishes.decommission:
+        # Whoever names sites does not ask for work on servers that carry none of them.
+        carrying = {site.server for site in sites if site.action != "held"}
+        servers = [
+            server
+            for server in servers
+            if server.action != "provision" or server.server in carrying
+        ]
+    plan = Plan(
+        plan_id="",
+        created_at=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        fleet=fleet.settings.name,
+        bound_to=bindings(fleet, catalogue, sites, observed),
+        servers=tuple(servers),
+        sites=tuple(sites),
+    )
+    return replace(plan, plan_id=canonical_sha256(asdict(plan)))
+
+
+def bindings(
+    fleet: Fleet,
+    catalogue: Catalogue,
+    sites: list[SitePlan] | tuple[SitePlan, ...],
+    observed: Mapping[str, ObservedServer] | None = None,
+) -> dict[str, str]:
+    """Return the hashes that a plan for these sites depends on.
+
+    Without `observed` only what stands in files: what `apply` compares before it starts. What is
+    live is compared by each server itself, in the moment it begins.
+    """
+    bound = {"catalogue": catalogue.sha256}
+    for site in sites:
+        manifest, lock = fleet.manifests.get(site.site), fleet.locks.get(site.site)
+        if manifest:
+            bound[f"manifest/{site.site}"] = manifest.sha256
+        if lock:
+            bound[f"lock/{site.site}"] = canonical_sha256(asdict(lock))
+        if observed is not None and site.server in observed:
+            seen = observed[site.server].sites.get(site.site, {})
+            bound[f"observed/{site.server}/{site.site}"] = canonical_sha256(seen)
+    return bound
+
+
+def _ring_order(fleet: Fleet, site: SitePlan) -> tuple[int, str]:
+    names = [ring.name for ring in fleet.settings.rings]
+    return (names.index(site.ring) if site.ring in names else len(names), site.site)
+
+
+def _site_plan(
+    manifest: Manifest,
+    lock: Lock | None,
+    catalogue: Catalogue,
+    observed: Mapping[str, ObservedServer],
+    supplied: str,
+    now: datetime,
+) -> SitePlan:
+    server = observed[manifest.servers.web[0]]
+    plan = SitePlan(manifest.site, server.server, manifest.ring, "not-attempted")
+    obstacle = _obstacle(manifest, lock, server, observed)
+    if obstacle or lock is None:
+        return replace(plan, reason=obstacle)
+    seen = server.sites.get(manifest.site, {})
+    wanted = specification(manifest, lock, catalogue)
+    certificate = certificate_change(manifest, seen, supplied, now)
+    interruption = _interruption(seen)
+    plan = replace(
+        plan,
+        specification=wanted,
+        observed_release=str(seen.get("release_id", "")),
+        new_certificate=certificate is not None,
+    )
+    renewed = (certificate,) if certificate else ()
+    if not plan.observed_release:
+        changes = (*interruption, *_creation(manifest, lock, seen), *renewed)
+        return replace(plan, action="create", changes=changes)
+    live = seen.get("specification") or {}
+    differs = seen.get("specification_sha256") != canonical_sha256(wanted)
+    found = _difference(live, wanted, lock) if differs else drift_changes(seen)
+    action: SiteAction = "none"
+    if interruption or (found and not differs):
+        action = "repair"
+    elif differs or certificate:
+        action = "update"
+    return replace(
+        plan,
+        action=action,
+        changes=(*interruption, *found, *renewed),
+        migrations=migrations(live, lock, catalogue) if differs else (),
+        specification=None if action == "none" else wanted,
+    )
+
+
+def _obstacle(
+    manifest: Manifest,
+    lock: Lock | None,
+    server: ObservedServer,
+    observed: Mapping[str, ObservedServer],
+) -> str:
+    """Return why nothing can be done to a site, `""` when it can."""
+    if server.unreachable:
+        return server.unreachable
+    elsewhere = _live_elsewhere(manifest.site, server, observed)
+    if elsewhere:
+        return (
+            f"it is live on {elsewhere}; moving a site to another server is not possible yet; put"
+            f" `servers` back, or take it off the air there first: move {manifest.source.name}"
+            f" and its lock away, then owc-deploy apply --decommission {manifest.site}"
+        )
+    if lock is None:
+        return f"not locked yet; next: owc-deploy lock {manifest.site}"
+    if lock.manifest_sha256 != manifest.sha256:
+        return f"the manifest changed since it was locked; next: owc-deploy lock {manifest.site}"
+    return ""
+
+
+def _live_elsewhere(
+    site: str, server: ObservedServer, observed: Mapping[str, ObservedServer]
+) -> str:
+    """Return the names of the other servers on which a site is live that is new on `server`.
+
+    Creating it would give an empty WordPress while the old one keeps serving.
+    """
+    if server.sites.get(site, {}).get("release_id"):
+        return ""
+    return ", ".join(
+        sorted(
+            other.server
+            for other in observed.values()
+            if other.sites.get(site, {}).get("release_id")
+        )
+    )
+
+
+def _interruption(seen: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Return the change that undoes what a transaction left behind that was killed."""
+    if not seen.get("interrupted"):
+        return ()
+    return (Change("transaction", "interrupted", "undone", "it was killed half-way"),)
+
+
+def _difference(
+    live: Mapping[str, Any], wanted: Mapping[str, Any], lock: Lock
+) -> tuple[Change, ...]:
+    if not live:
+        return (Change("release", "unreadable", "made anew", "its release.json is damaged"),)
+    return difference(live, wanted, lock)
+
+
+def _creation(manifest: Manifest, lock: Lock, seen: Mapping[str, Any]) -> tuple[Change, ...]:
+    why = "it was taken off the air before" if seen.get("decommissioned") else "it is new here"
+    artefacts = [lock.wordpress, *([lock.language] if lock.language else []), lock.theme]
+    return (
+        Change("site", None, manifest.url, why),
+        *(
+            Change(f"{artefact.kind} {artefact.name}", None, artefact.version, artefact.reason)
+            for artefact in (*artefacts, *lock.blocks)
+        ),
+    )
+
+
+def _server_plan(server: ObservedServer, fingerprint: str, sites: list[SitePlan]) -> ServerPlan:
+    if server.unreachable:
+        return ServerPlan(server.server, "unreachable", server.unreachable)
+    wanted: set[str] = set()
+    for site in sites:
+        if site.server == server.server and site.specification is not None:
+            wanted |= _hashes(site.specification)
+    artefacts = tuple(sorted(wanted - server.store))
+    if server.provisioned == fingerprint:
+        return ServerPlan(server.server, "none", artefacts=artefacts)
+    reason = (
+        "the roles or the server's variables changed since it was prepared"
+        if server.provisioned
+        else "it was never prepared"
+    )
+    return ServerPlan(server.server, "provision", reason, artefacts)
+
+
+def _hashes(wanted: Mapping[str, Any]) -> set[str]:
+    artefacts = [wanted["wordpress"], wanted["wp_cli"], wanted["language"], wanted["theme"]]
+    return {artefact["sha256"] for artefact in (*artefacts, *wanted["blocks"]) if artefact}

@@ -1,0 +1,126 @@
+"""A plan, and the observed state it is made from, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+ServerAction = Literal["none", "provision", "unreachable"]
+SiteAction = Literal["none", "create", "update", "repair", "decommission", "held", "not-attempted"]
+OutcomeWord = Literal[
+    "ok",
+    "changed",
+    "failed",
+    "rolled-back",
+    "unreachable",
+    "busy",
+    "inconclusive",
+    "not-attempted",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedServer:
+    """What one probe call saw on one server.
+
+    `sites` maps a site's name to what `owc_agent.probe` says of it; `store` are the hashes of the
+    artefacts already there; `provisioned` the fingerprint of the last finished provisioning, `""`
+    when there was none. When `unreachable` is set it holds the reason and nothing else is known.
+    """
+
+    server: str
+    unreachable: str = ""
+    provisioned: str = ""
+    store: frozenset[str] = frozenset()
+    sites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that would become different, and why.
+
+    `what` is a place such as `block openwoo` or `option blogname`; `before` and `after` are shown
+    to a person (`None`: absent).
+    """
+
+    what: str
+    before: str | None
+    after: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerPlan:
+    """What one server needs before its sites; `artefacts` are hashes to be sent, sorted."""
+
+    server: str
+    action: ServerAction
+    reason: str = ""
+    artefacts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SitePlan:
+    """What one site needs.
+
+    `specification` is what is sent to the server (see docs/architecture.md), `None` for `none`,
+    `decommission`, `held` and `not-attempted`. `observed_release` is the release the plan saw live
+    (`""` when none); the server refuses when it is another by then. `migrations` are the WP-CLI
+    commands that this change of versions asks for. `new_certificate` says that the controller has
+    to supply one. `reason` explains `held` and `not-attempted`.
+    """
+
+    site: str
+    server: str
+    ring: str
+    action: SiteAction
+    changes: tuple[Change, ...] = ()
+    specification: Mapping[str, Any] | None = None
+    observed_release: str = ""
+    migrations: tuple[tuple[str, ...], ...] = ()
+    new_certificate: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A saved plan; `plan_id` is the hash of everything else in it.
+
+    `bound_to` maps `manifest/SITE`, `lock/SITE`, `observed/SERVER/SITE` and `catalogue` to the
+    hashes the plan was made from. `created_at` is ISO 8601 in UTC.
+    """
+
+    plan_id: str
+    created_at: str
+    fleet: str
+    bound_to: Mapping[str, str]
+    servers: tuple[ServerPlan, ...]
+    sites: tuple[SitePlan, ...]
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether applying it would do anything."""
+        return any(s.action == "provision" for s in self.servers) or any(
+            s.action in {"create", "update", "repair", "decommission"} for s in self.sites
+        )
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether there is a site for which could not be said what it needs."""
+        return any(s.action == "not-attempted" for s in self.sites)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteOutcome:
+    """How it ended for one site. `steps` are the transaction's steps with seconds each."""
+
+    site: str
+    server: str
+    outcome: OutcomeWord
+    message: str = ""
+    release_id: str = ""
+    previous_release_id: str = ""
+    seconds: float = 0.0
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,125 @@
+"""What one site should be, as the one document sent to its server (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from owc_deploy.catalogue.models import BlockRelease, Catalogue
+from owc_deploy.fleet.constraints import parse_constraint, parse_version
+from owc_deploy.fleet.models import Lock, LockedArtefact, Manifest
+from owc_deploy.plan.render import render_files
+
+SCHEMA_VERSION = 1
+FALLBACK_LOGIN = "owc-deploy"
+
+
+def specification(manifest: Manifest, lock: Lock, catalogue: Catalogue) -> dict[str, Any]:
+    """Return the specification of a site; pure, and equal for equal arguments."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "site": manifest.site,
+        "url": manifest.url.rstrip("/"),
+        "domains": [manifest.domain, *manifest.aliases],
+        "environment": manifest.environment,
+        "locale": manifest.locale,
+        "title": manifest.title or manifest.municipality.name,
+        "php": lock.php,
+        "wordpress": _artefact(lock.wordpress),
+        "wp_cli": _artefact(lock.wp_cli),
+        "language": _artefact(lock.language) if lock.language else None,
+        "theme": _block(lock.theme),
+        "blocks": [_block(block) for block in lock.blocks],
+        "options": _options(manifest),
+        "administrators": _administrators(manifest),
+        "files": render_files(manifest),
+        "tls": {"policy": manifest.tls.policy, "email": manifest.tls.email},
+        "gate": _gate(manifest, lock, catalogue),
+        "releases_kept": manifest.releases_kept,
+    }
+
+
+def canonical_sha256(document: Any) -> str:
+    """Return the SHA-256 of a document's canonical JSON: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def migrations(
+    before: Mapping[str, Any] | None, lock: Lock, catalogue: Catalogue
+) -> tuple[tuple[str, ...], ...]:
+    """Return the WP-CLI commands that the change of versions asks for, in activation order.
+
+    `before` is the specification of the live release, `None` for a new site, which has no data.
+    """
+    installed = {block["name"]: block["version"] for block in (before or {}).get("blocks", [])}
+    commands: list[tuple[str, ...]] = []
+    for block in lock.blocks:
+        was = installed.get(block.name)
+        release = _release_of(catalogue, block)
+        if was is None or was == block.version or release is None:
+            continue
+        for migration in release.migrations:
+            crosses_from = parse_constraint(migration.from_version).allows(parse_version(was))
+            crosses_to = parse_constraint(migration.to_version).allows(parse_version(block.version))
+            if crosses_from and crosses_to:
+                commands.extend(migration.commands)
+    return tuple(commands)
+
+
+def _artefact(artefact: LockedArtefact) -> dict[str, Any]:
+    return {"version": artefact.version, "sha256": artefact.sha256}
+
+
+def _block(artefact: LockedArtefact) -> dict[str, Any]:
+    return {
+        "name": artefact.name,
+        "kind": artefact.kind,
+        "folder": artefact.folder,
+        "main_file": artefact.main_file,
+        "version": artefact.version,
+        "header_version": artefact.header_version,
+        "sha256": artefact.sha256,
+    }
+
+
+def _options(manifest: Manifest) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "blogname": manifest.title or manifest.municipality.name,
+        "timezone_string": "Europe/Amsterdam",
+        "users_can_register": 0,
+    }
+    options.update(manifest.settings)
+    for block in manifest.blocks:
+        options.update(block.settings)
+    return options
+
+
+def _administrators(manifest: Manifest) -> list[dict[str, str]]:
+    if not manifest.administrators:
+        # WordPress cannot be installed without one; nobody knows this one's password.
+        return [{"login": FALLBACK_LOGIN, "email": f"webmaster@{manifest.domain}"}]
+    return [{"login": person.login, "email": person.email} for person in manifest.administrators]
+
+
+def _gate(manifest: Manifest, lock: Lock, catalogue: Catalogue) -> dict[str, Any]:
+    pages = [
+        {"path": page.path, "status": page.status, "text": page.text} for page in manifest.pages
+    ]
+    if not any(page["path"] == "/" for page in pages):
+        pages.insert(0, {"path": "/", "status": 200, "text": None})
+    releases = [_release_of(catalogue, block) for block in (lock.theme, *lock.blocks)]
+    gates = [release.gate for release in releases if release is not None]
+    return {
+        "pages": pages,
+        "rest_namespaces": sorted({name for gate in gates for name in gate.rest_namespaces}),
+        "cron_hooks": sorted({hook for gate in gates for hook in gate.cron_hooks}),
+    }
+
+
+def _release_of(catalogue: Catalogue, artefact: LockedArtefact) -> BlockRelease | None:
+    block = catalogue.blocks.get(artefact.name)
+    releases = block.releases if block else ()
+    return next((release for release in releases if release.sha256 == artefact.sha256), None)

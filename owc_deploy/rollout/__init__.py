@@ -1,0 +1,1 @@
+"""The operations that change servers: apply, roll back, provision."""

@@ -1,0 +1,60 @@
+"""History and leases. `open_store` is the way in.
+
+SQLAlchemy takes 0.3 s to import, so nothing here does until a store is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from owc_deploy.store.times import utc_now
+
+if TYPE_CHECKING:
+    from owc_deploy.store.database import Database
+    from owc_deploy.store.history import History
+    from owc_deploy.store.leases import Lease
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store."""
+
+    history: History
+    _database: Database
+    _clock: Callable[[], datetime]
+
+    def lease(
+        self,
+        name: str,
+        *,
+        reason: str,
+        take_over: bool = False,
+        narrate: Callable[[str], None] | None = None,
+    ) -> Lease:
+        """Return a lease to enter with `with`; `narrate` is told whom it was taken over from."""
+        from owc_deploy.store import leases  # noqa: PLC0415
+
+        return leases.Lease(
+            self._database,
+            name,
+            reason=reason,
+            clock=self._clock,
+            take_over=take_over,
+            narrate=narrate or leases.LOGGER.warning,
+        )
+
+
+def open_store(path: Path, *, clock: Callable[[], datetime] = utc_now) -> Store:
+    """Open the store in this file (`FleetSettings.state`), making it when it is not there.
+
+    Raises StateError when it cannot be used.
+    """
+    from owc_deploy.store.database import Database  # noqa: PLC0415
+    from owc_deploy.store.history import History  # noqa: PLC0415
+
+    database = Database(path)
+    return Store(history=History(database, clock), _database=database, _clock=clock)

@@ -1,0 +1,54 @@
+"""What the store remembers, as frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+INTERRUPTED = "interrupted"
+RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A site that a run is going to work on."""
+
+    site: str
+    server: str
+    ring: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One use of a verb that changes servers.
+
+    Times are ISO 8601 in UTC; `finished_at` is `""` until it ends. `outcome` is `ok`, `changed` or
+    `failed`, and for a run without an end `running` or `interrupted`.
+    """
+
+    run_id: int
+    verb: str
+    plan_id: str
+    operator: str
+    reason: str
+    started_at: str
+    finished_at: str
+    outcome: str
+    tool_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedOutcome:
+    """How one run ended for one site; `outcome` is also `running` or `interrupted`."""
+
+    run: Run
+    site: str
+    server: str
+    ring: str
+    outcome: str
+    message: str = ""
+    release_id: str = ""
+    previous_release_id: str = ""
+    seconds: float = 0.0
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,53 @@
+"""The tables, as SQLAlchemy Core sees them; `migrations/` makes them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table
+
+_METADATA = MetaData()
+
+runs = Table(
+    "runs",
+    _METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("verb", String),
+    Column("plan_id", String),
+    Column("operator", String),
+    Column("reason", String),
+    Column("started_at", String),
+    Column("finished_at", String),
+    Column("outcome", String),
+    Column("tool_version", String),
+    Column("fencing_token", Integer),
+)
+
+site_outcomes = Table(
+    "site_outcomes",
+    _METADATA,
+    Column("run_id", Integer, primary_key=True),
+    Column("site", String, primary_key=True),
+    Column("server", String),
+    Column("ring", String),
+    Column("outcome", String),
+    Column("message", String),
+    Column("release_id", String),
+    Column("previous_release_id", String),
+    Column("seconds", Float),
+    Column("details", String),
+)
+
+leases = Table(
+    "leases",
+    _METADATA,
+    Column("name", String, primary_key=True),
+    Column("fencing_token", Integer),
+    Column("owner", String),
+    Column("host", String),
+    Column("boot", String),
+    Column("process_id", Integer),
+    Column("process_started", String),
+    Column("reason", String),
+    Column("acquired_at", String),
+    Column("heartbeat_at", String),
+    Column("expires_at", String),
+)

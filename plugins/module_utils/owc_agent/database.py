@@ -1,0 +1,297 @@
+"""One site's database, from outside WordPress: MariaDB's own programs over the local socket.
+
+Identifiers come from `layout` and are checked there; values travel in hexadecimal, so no text of a
+site can become SQL.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from typing import Any, Optional
+
+from . import commands, files, layout
+
+CLIENT = ["mariadb", "--protocol=socket", "--batch", "--raw", "--skip-column-names"]
+DUMP = [
+    "mariadb-dump",
+    "--protocol=socket",
+    "--single-transaction",
+    "--quick",
+    "--skip-dump-date",
+    "--order-by-primary",
+    "--hex-blob",
+    "--triggers",
+    "--routines",
+]
+OPTIONS_TABLE = "wp_options"
+
+# What WordPress and its plugins need, and nothing that lets a site leave code in its database:
+# root reads and writes there too, and a view, routine or trigger would run with root's rights.
+PRIVILEGES = (
+    "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX, REFERENCES,"
+    " CREATE TEMPORARY TABLES, LOCK TABLES"
+)
+PRIVILEGES_WITHHELD = (
+    "CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, EXECUTE, EVENT, TRIGGER,"
+    " DELETE HISTORY, GRANT OPTION"
+)
+# Decoding is quick; a value made to be slow or deep may not hold up what waits for it.
+DECODE_TIMEOUT_SECONDS = 30
+DATA_FOLDER = "/var/lib/mysql"
+
+
+def execute(sql: str, database: str = "", timeout_seconds: float = 60) -> "list[list[str]]":
+    """Run SQL as root and return the rows; raises CommandError with the server's own words."""
+    arguments = CLIENT + (["--database", database] if database else [])
+    result = commands.run(
+        arguments, stdin=sql.encode(), timeout_seconds=timeout_seconds, check=False
+    )
+    if result.returncode != 0:
+        raise commands.CommandError("MariaDB: " + server_error(commands.last_words(result)))
+    lines = result.stdout.decode("utf-8", "replace").splitlines()
+    return [line.split("\t") for line in lines]
+
+
+def server_error(words: str) -> str:
+    """Return the error of what the client printed, without the statement that it repeats."""
+    errors = [line for line in words.splitlines() if line.startswith("ERROR ")]
+    return errors[-1] if errors else words
+
+
+def exists(database: str) -> bool:
+    """Return whether the database is there."""
+    return bool(
+        execute("SELECT 1 FROM information_schema.schemata WHERE schema_name='%s'" % database)
+    )
+
+
+def create(paths: layout.SitePaths) -> None:
+    """Make the site's database and its user, who logs in over the socket as the unix user.
+
+    Both may be there already; a wider grant of before is narrowed without a moment in which the
+    site can do less than it needs.
+    """
+    execute(
+        "CREATE DATABASE IF NOT EXISTS `{d}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci;"
+        "CREATE USER IF NOT EXISTS `{u}`@localhost IDENTIFIED VIA unix_socket;"
+        "GRANT {p} ON `{e}`.* TO `{u}`@localhost;"
+        "REVOKE {w} ON `{e}`.* FROM `{u}`@localhost;".format(
+            d=paths.database,
+            u=paths.user,
+            e=paths.database.replace("_", "\\_"),
+            p=PRIVILEGES,
+            w=PRIVILEGES_WITHHELD,
+        )
+    )
+
+
+def drop(paths: layout.SitePaths) -> None:
+    """Remove the site's database; only for one that the same transaction made."""
+    execute("DROP DATABASE IF EXISTS `%s`" % paths.database)
+
+
+def dump(database: str, destination: str, timeout_seconds: float = 3600) -> int:
+    """Write a compressed dump to `destination` (0600) and return its size in bytes.
+
+    The dump counts only when mariadb-dump ended well and wrote its closing line; until then nothing
+    stands under the final name. Raises CommandError, too, for a database that `restore` could not
+    bring back.
+    """
+    _refuse_triggers(database)
+    os.makedirs(os.path.dirname(destination), mode=0o700, exist_ok=True)
+    partial = destination + ".partial"
+    try:
+        _dump_to(partial, database, timeout_seconds)
+        os.replace(partial, destination)
+    except BaseException:
+        files.remove_file(partial)
+        raise
+    files.sync_folder(os.path.dirname(destination))
+    return os.path.getsize(destination)
+
+
+def _refuse_triggers(database: str) -> None:
+    # MariaDB moves no table that has a trigger to another database, which is how `restore` works.
+    rows = execute(
+        "SELECT HEX(trigger_name), HEX(event_object_table) FROM information_schema.triggers"
+        " WHERE trigger_schema='%s' LIMIT 5" % database
+    )
+    if rows:
+        names = ["%s on %s" % (_unhex(row[0]), _unhex(row[1])) for row in rows]
+        raise commands.CommandError(
+            "the database %s cannot be brought back from a snapshot while it has triggers (%s);"
+            " remove them first" % (database, ", ".join(names))
+        )
+
+
+def _dump_to(path: str, database: str, timeout_seconds: float) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as raw, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [*DUMP, database], stdout=subprocess.PIPE, stderr=errors, env=commands.ENVIRONMENT
+        )
+        tail = _compress(process.stdout, raw)
+        code = process.wait(timeout=timeout_seconds)
+        raw.flush()
+        os.fsync(raw.fileno())
+        if code != 0 or b"-- Dump completed" not in tail:
+            errors.seek(0)
+            words = errors.read().decode("utf-8", "replace").strip()[-400:]
+            raise commands.CommandError("mariadb-dump failed: %s" % words)
+
+
+def _compress(stream: Any, raw: Any) -> bytes:
+    tail = b""
+    with gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=1) as packed:
+        for chunk in iter(lambda: stream.read(1 << 20), b""):
+            packed.write(chunk)
+            tail = (tail + chunk)[-200:]
+    return tail
+
+
+def restore(paths: layout.SitePaths, snapshot: str, timeout_seconds: float = 3600) -> None:
+    """Bring the database back to a snapshot, or leave it exactly as it is.
+
+    The snapshot is read into a database of its own first. Only when all of it is there do its
+    tables take the place of the present ones, in one RENAME, so a snapshot that turns out to be
+    damaged, or a full disk, costs nothing.
+    """
+    scratch, aside = restore_databases(paths)
+    execute(
+        "DROP DATABASE IF EXISTS `{s}`; DROP DATABASE IF EXISTS `{a}`;"
+        "CREATE DATABASE `{s}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci;"
+        "CREATE DATABASE `{a}`;".format(s=scratch, a=aside)
+    )
+    try:
+        _load(snapshot, scratch, timeout_seconds)
+        new, old = _tables(scratch), _tables(paths.database)
+        if not new:
+            raise commands.CommandError("the snapshot %s holds no tables" % snapshot)
+        moves = ["`%s`.`%s` TO `%s`.`%s`" % (paths.database, t, aside, t) for t in old]
+        moves += ["`%s`.`%s` TO `%s`.`%s`" % (scratch, t, paths.database, t) for t in new]
+        execute("RENAME TABLE " + ", ".join(moves), timeout_seconds=timeout_seconds)
+    finally:
+        execute("DROP DATABASE IF EXISTS `%s`; DROP DATABASE IF EXISTS `%s`" % (scratch, aside))
+
+
+def restore_databases(paths: layout.SitePaths) -> "tuple[str, str]":
+    """Return the two databases that `restore` makes and removes; no site's can be called so."""
+    suffix = paths.database[len("owc") :]
+    return "owcrestore" + suffix, "owcaside" + suffix
+
+
+def _load(snapshot: str, database: str, timeout_seconds: float) -> None:
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            ["mariadb", "--protocol=socket", "--database", database],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=commands.ENVIRONMENT,
+        )
+        try:
+            with gzip.open(snapshot, "rb") as packed, process.stdin as client:  # type: ignore[union-attr]
+                shutil.copyfileobj(packed, client, 1 << 20)
+        except (OSError, EOFError) as error:
+            process.kill()
+            process.wait()
+            raise commands.CommandError(
+                "the snapshot %s is damaged: %s" % (snapshot, error)
+            ) from error
+        if process.wait(timeout=timeout_seconds) != 0:
+            errors.seek(0)
+            words = errors.read().decode("utf-8", "replace").strip()[-400:]
+            raise commands.CommandError("the snapshot could not be loaded: %s" % words)
+
+
+def _tables(database: str) -> "list[str]":
+    rows = execute(
+        "SELECT HEX(table_name) FROM information_schema.tables"
+        " WHERE table_schema='%s' AND table_type='BASE TABLE'" % database
+    )
+    names = [_unhex(row[0]) for row in rows]
+    if any("`" in name or "\0" in name for name in names):
+        raise commands.CommandError("a table of %s has an unusable name" % database)
+    return names
+
+
+def read_options(database: str, names: "list[str]") -> "dict[str, Optional[str]]":
+    """Return the raw values of WordPress options in hexadecimal, `None` for those not set."""
+    values: "dict[str, Optional[str]]" = {layout.checked_option(name): None for name in names}
+    if not values:
+        return values
+    rows = execute(
+        "SELECT HEX(option_name), HEX(option_value) FROM `%s`.`%s` WHERE option_name IN (%s)"
+        % (database, OPTIONS_TABLE, ",".join("'%s'" % name for name in values))
+    )
+    values.update(option_row(row) for row in rows)
+    return values
+
+
+def option_row(row: "list[str]") -> "tuple[str, str]":
+    """Return the name and the raw value of a row `HEX(option_name), HEX(option_value)`."""
+    return _unhex(row[0]), row[1] if row[1:] else ""
+
+
+def _unhex(text: str) -> str:
+    return bytes.fromhex(text).decode("utf-8", "replace")
+
+
+def write_options(database: str, values: "dict[str, Optional[str]]") -> None:
+    """Set raw option values from `read_options` again; `None` removes the option."""
+    statements = []
+    for name, value in values.items():
+        layout.checked_option(name)
+        if value is None:
+            statements.append("DELETE FROM `%s` WHERE option_name='%s'" % (OPTIONS_TABLE, name))
+            continue
+        if value.strip("0123456789ABCDEFabcdef"):
+            raise layout.NameRefusedError("not hexadecimal: the value of %s" % name)
+        statements.append(
+            "INSERT INTO `{t}` (option_name, option_value) VALUES ('{n}', CONVERT(X'{v}' USING"
+            " utf8mb4)) ON DUPLICATE KEY UPDATE option_value=VALUES(option_value)".format(
+                t=OPTIONS_TABLE, n=name, v=value
+            )
+        )
+    if statements:
+        execute("START TRANSACTION;" + ";".join(statements) + ";COMMIT", database)
+
+
+def decode_options(raw: Any) -> Any:
+    """Return the same nested structure with PHP's serialised values decoded, by PHP itself.
+
+    `raw` is any nesting of dictionaries whose leaves are hexadecimal or `None`. Objects are never
+    brought to life (`allowed_classes` is off). What a site wrote is never unserialised as root.
+    Raises CommandError when PHP or JSON cannot hold a value.
+    """
+    script = (
+        "function d($v){if(is_array($v))return array_map('d',$v);if($v===null)return null;"
+        "$t=hex2bin($v);$u=@unserialize($t,['allowed_classes'=>false]);"
+        "return ($u===false&&$t!==serialize(false))?$t:$u;}"
+        "echo json_encode(d(json_decode(stream_get_contents(STDIN),true)),"
+        "JSON_PARTIAL_OUTPUT_ON_ERROR|JSON_INVALID_UTF8_SUBSTITUTE);"
+    )
+    result = commands.run(
+        ["php", "-n", "-r", script],
+        stdin=json.dumps(raw).encode(),
+        timeout_seconds=DECODE_TIMEOUT_SECONDS,
+        user="www-data",
+    )
+    try:
+        return json.loads(result.stdout)
+    except (ValueError, RecursionError) as error:
+        raise commands.CommandError("an option cannot be decoded: %s" % error) from None
+
+
+def size_bytes(database: str) -> int:
+    """Return what the database's tables and indexes take, 0 when there are none."""
+    rows = execute(
+        "SELECT COALESCE(SUM(data_length + index_length), 0) FROM information_schema.tables"
+        " WHERE table_schema='%s'" % database
+    )
+    return int(float(rows[0][0]))

@@ -1,0 +1,379 @@
+"""One release of one site, from staging to the activation record, or back to where it was.
+
+What can go wrong is tried before visitors are affected: configuration is tested as it would be,
+plugins are activated and the front page is drawn inside the new release while the old one still
+serves. Only then is the link replaced.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+from typing import Any
+
+from . import commands, database, files, gate, layout, services, undo, wordpress
+from .transaction import (
+    TOUCHED_OPTIONS,
+    StepError,
+    Transaction,
+    activations,
+    active_plugins,
+    now,
+    options,
+)
+
+# A release wants twice the latest snapshot free, and this much besides.
+FREE_BYTES = 200 << 20
+FREE_INODES = 10_000
+# What deactivation hooks take away: cron events, and the capabilities of roles.
+DEACTIVATION_OPTIONS = ("cron", "wp_user_roles")
+# Snapshots that belong to no release that is kept: of rollbacks, decommissions, interruptions.
+LOOSE_SNAPSHOTS_KEPT = 5
+CORE_EXTRAS = ("wp-content/plugins", "wp-content/themes")
+
+
+class Release(Transaction):
+    """The release of one specification on this server; `transaction_id` is the release's id."""
+
+    STEPS = (
+        "stage",
+        "identity",
+        "database",
+        "certificate",
+        "preflight",
+        "snapshot",
+        "deactivate",
+        "schema",
+        "configure",
+        "migrate",
+        "rehearse",
+        "switch",
+        "services",
+        "gate",
+        "record",
+    )
+    FIRST_VISIBLE_STEP = "deactivate"
+
+    def __init__(self, job: "dict[str, Any]") -> None:
+        self.specification: "dict[str, Any]" = job["specification"]
+        super().__init__(self.specification["site"], job["transaction_id"], job["observed_release"])
+        self.release_id = self.transaction_id
+        self.migrations: "list[list[str]]" = job["migrations"]
+        self.database_changed = False
+
+    def stage(self) -> None:
+        """Build the release's tree from the store with hard links."""
+        paths, specification = self.paths, self.specification
+        self.journal.undo({"undo": "remove-release", "release_id": self.release_id})
+        release = paths.release(self.release_id)
+        partial = release + ".partial"
+        public = os.path.join(partial, "public")
+        content = os.path.join(public, "wp-content")
+        core = os.path.join(layout.stored(specification["wordpress"]["sha256"]), "wordpress")
+        files.remove_tree(partial)
+        os.makedirs(partial, mode=0o755)
+        files.link_tree(core, public, frozenset(CORE_EXTRAS))
+        for kind in ("plugins", "themes", "mu-plugins"):
+            os.makedirs(os.path.join(content, kind), mode=0o755, exist_ok=True)
+        for block in [specification["theme"], *specification["blocks"]]:
+            self._stage_block(block, content)
+        if specification["language"]:
+            languages = os.path.join(
+                layout.stored(specification["language"]["sha256"]), "languages"
+            )
+            files.link_tree(languages, os.path.join(content, "languages"))
+        files.remove_tree(os.path.join(content, "uploads"))
+        os.symlink(paths.uploads, os.path.join(content, "uploads"))
+        tool = layout.stored(specification["wp_cli"]["sha256"])
+        os.link(os.path.join(tool, "wp-cli", "wp-cli.phar"), os.path.join(partial, "wp-cli.phar"))
+        php = layout.checked_php(specification["php"])
+        os.symlink("/usr/bin/php" + php, os.path.join(partial, "php"))
+        os.symlink("/usr/sbin/php-fpm" + php, os.path.join(partial, "php-fpm"))
+        for name, text in specification["files"].items():
+            path = os.path.join(partial, layout.checked_folder(name))
+            files.write_atomic(path, text.encode(), 0o440 if name.endswith(".php") else 0o644)
+        files.write_json(
+            os.path.join(partial, "release.json"),
+            {
+                "schema_version": 1,
+                "release_id": self.release_id,
+                "site": paths.site,
+                "created_at": now(),
+                "previous_release_id": self.previous,
+                "specification": specification,
+                "specification_sha256": files.canonical_sha256(specification),
+            },
+            0o640,
+        )
+        os.rename(partial, release)
+        files.sync_folder(paths.releases)
+
+    def _stage_block(self, block: "dict[str, Any]", content: str) -> None:
+        source = layout.stored(block["sha256"])
+        folder = layout.checked_folder(block["folder"])
+        kind = block.get("kind", "theme")
+        if kind == "mu-plugin":
+            files.link_tree(os.path.join(source, folder), os.path.join(content, "mu-plugins"))
+            return
+        into = os.path.join(content, "themes" if kind == "theme" else "plugins", folder)
+        files.link_tree(os.path.join(source, folder), into)
+
+    def identity(self) -> None:
+        """Make the site's unix user, its mutable folders and its salts; all of it is kept."""
+        paths = self.paths
+        changed = False
+        try:
+            pwd.getpwnam(paths.user)
+        except KeyError:
+            commands.run(
+                ["useradd", "--system", "--user-group", "--home-dir", paths.root]
+                + ["--no-create-home", "--shell", "/usr/sbin/nologin", paths.user]
+            )
+            changed = True
+        user = pwd.getpwnam(paths.user)
+        if "www-data" not in grp.getgrnam(paths.user).gr_mem:
+            commands.run(["usermod", "--append", "--groups", paths.user, "www-data"])
+            changed = True
+        os.chown(paths.root, 0, user.pw_gid)
+        os.chmod(paths.root, 0o750)
+        os.makedirs(paths.shared, mode=0o755, exist_ok=True)
+        for folder in (paths.uploads, os.path.join(paths.shared, "tmp")):
+            os.makedirs(folder, mode=0o750, exist_ok=True)
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        os.makedirs(paths.tls, mode=0o700, exist_ok=True)
+        if not os.path.exists(paths.salts):
+            files.write_atomic(paths.salts, wordpress.make_salts(), 0o440, (0, user.pw_gid))
+        for name in ("wp-config.php", "release.json"):
+            os.chown(os.path.join(paths.release(self.release_id), name), 0, user.pw_gid)
+        if changed:
+            # nginx's workers take their groups when they start; a reload starts new ones.
+            services.reload_nginx()
+
+    def database(self) -> None:
+        """Make the database, if this is the site's first release here; see to its user's rights."""
+        if not database.exists(self.paths.database):
+            self.journal.undo({"undo": "drop-database"})
+            self.database_changed = True
+        database.create(self.paths)
+
+    def certificate(self) -> None:
+        """See that there is a certificate for every domain."""
+        tls = self.specification["tls"]
+        if tls["policy"] == "acme":
+            domains = self.specification["domains"]
+            note = services.request_certificate(self.paths, domains, tls["email"])
+            self.notes += [note] if note else []
+        for name in ("fullchain.pem", "privkey.pem"):
+            if not os.path.exists(os.path.join(self.paths.tls, name)):
+                raise StepError("no certificate: %s is missing from %s" % (name, self.paths.tls))
+
+    def preflight(self) -> None:
+        """Check room and every configuration file, as it would be, before anything is touched."""
+        paths = self.paths
+        # A dump, compressed at worst to its own size, and a second copy while it is brought back.
+        needed = FREE_BYTES + 2 * database.size_bytes(paths.database)
+        for folder in (paths.root, database.DATA_FOLDER):
+            room = os.statvfs(folder)
+            free = room.f_bavail * room.f_frsize
+            if free < needed:
+                words = (folder, free >> 20, needed >> 20)
+                raise StepError("%s has %d MB free, %d MB are needed" % words)
+            if room.f_files and room.f_favail < FREE_INODES:
+                words = (folder, room.f_favail, FREE_INODES)
+                raise StepError("%s has %d inodes free, %d are needed" % words)
+        for name in ("php", "php-fpm"):
+            if not os.path.exists(os.path.join(paths.release(self.release_id), name)):
+                raise StepError("PHP %s is not on this server" % self.specification["php"])
+        services.test_staged_php_fpm(paths, self.release_id)
+        services.test_staged_nginx(paths, self.release_id)
+
+    def snapshot(self) -> None:
+        """Keep the database as it is now, outside WordPress."""
+        self._save_snapshot(owned_options(self.specification))
+        refresh_state(self.paths, self.previous)
+
+    def deactivate(self) -> None:
+        """Switch off, in reverse order and in the old code, the plugins that are to go."""
+        if not self.previous:
+            return
+        wanted = gate.expected_plugins(self.specification)
+        active = active_plugins_of(self.paths)
+        leaving = [plugin for plugin in reversed(active) if plugin not in wanted]
+        if leaving:
+            values = database.read_options(self.paths.database, list(DEACTIVATION_OPTIONS))
+            self.journal.undo({"undo": "options", "values": values})
+            try:
+                self._drive("deactivate", {"plugins": leaving}, release_id=self.previous)
+            except wordpress.WordPressError as error:
+                # The old code may be the broken one; `configure` takes the plugins off the list.
+                self.notes.append("deactivating in the old release: %s" % error)
+
+    def schema(self) -> None:
+        """Install WordPress, or upgrade its database, when the code asks for it."""
+        wanted = wordpress.code_database_version(self.paths.public(self.release_id))
+        present = int(options(self.paths, ["db_version"]).get("db_version") or 0)
+        if present == wanted:
+            return
+        if present:
+            self._changing_database()
+        report = self._drive("schema", self._people_and_title(), timeout_seconds=900)
+        if report.get("database_version") != wanted:
+            raise StepError(
+                "the database is at %s, not %d" % (report.get("database_version"), wanted)
+            )
+
+    def configure(self) -> None:
+        """Theme, plugins in dependency order, and the options that the manifest owns."""
+        specification = self.specification
+        owned = {**specification["options"], "WPLANG": _wplang(specification["locale"])}
+        request = {
+            **self._people_and_title(),
+            "theme": specification["theme"]["folder"],
+            "plugins": list(gate.expected_plugins(specification)),
+            "options": owned,
+        }
+        self._drive("configure", request, timeout_seconds=300)
+
+    def migrate(self) -> None:
+        """Run the data migrations that this change of versions asks for."""
+        if not self.migrations:
+            return
+        self._changing_database()
+        for command in self.migrations:
+            wordpress.wp_cli(self.paths, self.release_id, list(command), timeout_seconds=1800)
+
+    def rehearse(self) -> None:
+        """Load WordPress in the new release, compare with the lock, draw the front page."""
+        report = self._drive("rehearse", {})
+        self.problems = gate.judge_report(self.specification, report)
+        if self.problems:
+            raise StepError("; ".join(self.problems))
+
+    def switch(self) -> None:
+        """Make the release live."""
+        operation = {"undo": "services", "from": self.release_id, "to": self.previous}
+        self.journal.undo(operation)
+        self.journal.undo({"undo": "switch", "release_id": self.previous})
+        undo.switch(self.paths, self.release_id)
+
+    def services(self) -> None:
+        """Make PHP-FPM, cron and nginx match the live release."""
+        services.converge(self.paths, self.previous, self.release_id)
+
+    def gate(self) -> None:
+        """Ask the live site, as a visitor would, and look at the active plugins once more."""
+        pages = self.specification["gate"]["pages"]
+        answers = gate.ask_pages(self.specification["domains"][0], pages)
+        self.problems = gate.judge_answers(pages, answers)
+        wanted = set(gate.expected_plugins(self.specification))
+        self.problems += [
+            "%s switched itself off" % plugin
+            for plugin in sorted(wanted - set(active_plugins_of(self.paths)))
+        ]
+        if self.problems:
+            raise StepError("; ".join(self.problems))
+
+    def record(self) -> None:
+        """Keep the values of the options that belong to the release, to come back to."""
+        write_state(self.paths, self.release_id, owned_options(self.specification))
+
+    def activation(self) -> "dict[str, Any]":
+        """Return the line that says that this release was made live."""
+        return {
+            "release_id": self.release_id,
+            "previous_release_id": self.previous,
+            "outcome": "changed",
+            "database_changed": self.database_changed,
+            "at": now(),
+        }
+
+    def tidy(self) -> None:
+        """Prune what is past keeping."""
+        prune(self.paths, int(self.specification["releases_kept"]))
+
+    def _drive(
+        self,
+        action: str,
+        request: "dict[str, Any]",
+        release_id: str = "",
+        timeout_seconds: float = 120,
+    ) -> "dict[str, Any]":
+        document = {"url": self.specification["url"], **request}
+        return wordpress.drive(
+            self.paths, release_id or self.release_id, action, document, timeout_seconds
+        )
+
+    def _people_and_title(self) -> "dict[str, Any]":
+        return {
+            "title": self.specification["title"],
+            "locale": self.specification["locale"],
+            "administrators": self.specification["administrators"],
+        }
+
+    def _changing_database(self) -> None:
+        if not self.database_changed:
+            self.database_changed = True
+            self.journal.undo({"undo": "restore-database", "snapshot_of": self.release_id})
+
+
+def active_plugins_of(paths: layout.SitePaths) -> "list[str]":
+    """Return the plugins that the database says are active."""
+    return active_plugins(options(paths, ["active_plugins"]).get("active_plugins"))
+
+
+def owned_options(specification: "dict[str, Any]") -> "list[str]":
+    """Return the options whose values belong to a release."""
+    return [*TOUCHED_OPTIONS, *specification["options"]]
+
+
+def write_state(paths: layout.SitePaths, release_id: str, names: "list[str]") -> None:
+    """Keep the present raw values of options beside a release."""
+    values = database.read_options(paths.database, names)
+    state = os.path.join(paths.release(release_id), "state.json")
+    files.write_json(state, {"options": values}, 0o600)
+
+
+def refresh_state(paths: layout.SitePaths, release_id: str) -> None:
+    """Before a release is left, take over what editors changed since it was made live.
+
+    Widgets, and options of which the manifest owns some keys only, are theirs as much as the
+    release's; going back to it must not go back to theirs of months ago.
+    """
+    release = paths.release(release_id) if release_id else ""
+    document = files.read_json(os.path.join(release, "release.json"))
+    state = files.read_json(os.path.join(release, "state.json"))
+    if not release or document is None or state is None:
+        return
+    owned = document["specification"]["options"]
+    shared = ["sidebars_widgets", *(name for name in owned if isinstance(owned[name], dict))]
+    state["options"].update(database.read_options(paths.database, shared))
+    files.write_json(os.path.join(release, "state.json"), state, 0o600)
+
+
+def prune(paths: layout.SitePaths, kept: int) -> None:
+    """Keep the last `kept` good releases, the live one always; remove the others with snapshots."""
+    order: "list[str]" = []
+    for entry in reversed(activations(paths)):
+        release_id = entry["release_id"]
+        if release_id not in order and os.path.isdir(paths.release(release_id)):
+            order.append(release_id)
+    keep = {paths.current_release(), *order[: max(kept, 2)]}
+    for name in os.listdir(paths.releases):
+        if name not in keep:
+            shutil.rmtree(os.path.join(paths.releases, name))
+            files.remove_file(os.path.join(paths.snapshots, name + ".sql.gz"))
+    if os.path.isdir(paths.snapshots):
+        loose = [
+            entry
+            for entry in os.scandir(paths.snapshots)
+            if entry.name[: -len(".sql.gz")] not in keep
+        ]
+        loose.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+        for entry in loose[LOOSE_SNAPSHOTS_KEPT:]:
+            files.remove_file(entry.path)
+
+
+def _wplang(locale: str) -> str:
+    return "" if locale == "en_US" else locale

@@ -1,0 +1,253 @@
+"""What every change of a site has in common: one at a time, journalled, undone when a step fails.
+
+A transaction is a list of steps. Before a step changes anything, its undo is in the journal; a step
+that fails, and a transaction that was killed, are undone from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+import traceback
+from datetime import datetime, timezone
+from typing import Any
+
+from . import commands, database, files, journal, layout, undo, wordpress
+
+# Options that switching themes, activating plugins and installing languages change, beside those
+# that the manifest owns. Each release keeps their values, so that going back needs no WordPress.
+TOUCHED_OPTIONS = (
+    "active_plugins",
+    "template",
+    "stylesheet",
+    "current_theme",
+    "sidebars_widgets",
+    "rewrite_rules",
+    "WPLANG",
+)
+
+
+class StepError(Exception):
+    """A step that did not do what it should; the message is for the person who reads the plan."""
+
+
+class BusyError(Exception):
+    """Another transaction holds this site."""
+
+
+class Transaction:
+    """One change of one site; subclasses name their steps and have a method for each."""
+
+    STEPS: "tuple[str, ...]" = ()
+    # Until this step has ended nothing that a visitor or an editor could see has been changed.
+    FIRST_VISIBLE_STEP = ""
+
+    def __init__(self, site: str, transaction_id: str, observed_release: str) -> None:
+        self.paths = layout.SitePaths(site)
+        self.transaction_id = layout.checked_release(transaction_id)
+        self.observed_release = observed_release
+        self.previous = ""
+        self.journal = journal.Journal(self.paths)
+        self.problems: "list[str]" = []
+        self.notes: "list[str]" = []
+        self.steps: "list[dict[str, Any]]" = []
+
+    def run(self) -> "dict[str, Any]":
+        """Run every step; undo all of it when one fails. Return the outcome, never raise."""
+        started = time.monotonic()
+        try:
+            outcome = self._run_locked()
+        except BusyError as error:
+            outcome = self._outcome("busy", str(error))
+        except Exception as error:
+            outcome = self._outcome("failed", _words(error))
+        outcome["seconds"] = round(time.monotonic() - started, 3)
+        return outcome
+
+    def activation(self) -> "dict[str, Any]":
+        """Return what to add to the activations when all steps went well, empty for nothing."""
+        return {}
+
+    def tidy(self) -> None:
+        """Do what may fail without harm, once the transaction is over."""
+
+    def _run_locked(self) -> "dict[str, Any]":
+        os.makedirs(self.paths.releases, mode=0o755, exist_ok=True)
+        with open(self.paths.lock, "w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BusyError("another transaction is changing this site") from None
+            recovered = recover(self.paths)
+            self.previous = self.paths.current_release()
+            if self.previous != self.observed_release:
+                if recovered:
+                    return self._outcome("rolled-back", "%s; run this again" % recovered)
+                live, planned = self.previous or "none", self.observed_release or "none"
+                return self._outcome(
+                    "failed", "the plan is stale: live is %s, the plan saw %s" % (live, planned)
+                )
+            self.journal.start({"transaction_id": self.transaction_id, "previous": self.previous})
+            return self._run_steps()
+
+    def _run_steps(self) -> "dict[str, Any]":
+        step = ""
+        try:
+            for step in self.STEPS:
+                self.journal.begin(step)
+                began = time.monotonic()
+                getattr(self, step)()
+                seconds = round(time.monotonic() - began, 3)
+                self.journal.end(step, seconds)
+                self.steps.append({"step": step, "seconds": seconds})
+            self.journal.commit(self.activation())
+        except Exception as error:
+            return self._undone(step, error)
+        complete(self.paths, self.journal)
+        try:
+            self.tidy()
+        except (commands.CommandError, OSError, shutil.Error) as error:
+            self.notes.append("tidying up: %s" % error)
+        return self._outcome("changed", "")
+
+    def _undone(self, step: str, error: Exception) -> "dict[str, Any]":
+        message = "%s: %s" % (step, _words(error))
+        failures = undo.undo_all(self.paths, self.journal)
+        if failures:
+            # The journal stays open: the next transaction tries to undo the rest first.
+            incomplete = "%s (undo incomplete: %s)" % (message, "; ".join(failures))
+            return self._outcome("failed", incomplete)
+        visible = self.STEPS.index(step) >= self.STEPS.index(self.FIRST_VISIBLE_STEP)
+        outcome = self._outcome("rolled-back" if visible else "failed", message)
+        self.journal.finish(self.transaction_id, outcome)
+        return outcome
+
+    def _outcome(self, word: str, message: str) -> "dict[str, Any]":
+        return {
+            "site": self.paths.site,
+            "outcome": word,
+            "message": message,
+            "release_id": self.paths.current_release(),
+            "previous_release_id": self.previous,
+            "details": {
+                "steps": self.steps,
+                "problems": self.problems,
+                "notes": self.notes,
+            },
+        }
+
+    def _save_snapshot(self, options: "list[str]") -> bool:
+        """Dump the database and note the options; return whether there was anything to dump."""
+        if not has_tables(self.paths):
+            return False
+        self.journal.undo({"undo": "remove-snapshot", "release_id": self.transaction_id})
+        database.dump(self.paths.database, self.paths.snapshot(self.transaction_id))
+        values = database.read_options(self.paths.database, options)
+        self.journal.undo({"undo": "options", "values": values})
+        return True
+
+
+def complete(paths: layout.SitePaths, written: journal.Journal) -> None:
+    """Finish a committed transaction: record what it made live, close its journal."""
+    activation = written.committed() or {}
+    pending = written.pending() or {}
+    if activation and activation not in activations(paths)[-1:]:
+        record_activation(paths, activation)
+    if activation:
+        files.remove_file(paths.decommissioned)
+    written.finish(pending["transaction_id"], {"outcome": "changed"})
+
+
+def recover(paths: layout.SitePaths) -> str:
+    """Complete or undo a transaction that was killed; return what was done, `""` for nothing.
+
+    Undoing may take away what was written since, when the machine ran on for a while, so a copy of
+    the database is kept first. Raises StepError when it cannot be undone: the site must not be
+    changed further.
+    """
+    written = journal.Journal(paths)
+    pending = written.pending()
+    if pending is None:
+        return ""
+    if written.committed() is not None:
+        complete(paths, written)
+        return "an interrupted transaction was completed"
+    operations = [operation["undo"] for _number, operation in written.undo_operations()]
+    if any(name in undo.DESTRUCTIVE for name in operations) and has_tables(paths):
+        copy = os.path.join(paths.snapshots, "interrupted-%d.sql.gz" % int(time.time()))
+        database.dump(paths.database, copy)
+    failures = undo.undo_all(paths, written)
+    if failures:
+        raise StepError("an earlier transaction cannot be undone: %s" % "; ".join(failures))
+    written.finish(
+        pending["transaction_id"], {"outcome": "rolled-back", "message": "was interrupted"}
+    )
+    return "an interrupted transaction was undone"
+
+
+def has_tables(paths: layout.SitePaths) -> bool:
+    """Return whether the site's database holds a WordPress."""
+    return bool(
+        database.execute(
+            "SELECT 1 FROM information_schema.tables WHERE table_schema='%s'"
+            " AND table_name='%s' AND table_type='BASE TABLE'"
+            % (paths.database, database.OPTIONS_TABLE)
+        )
+    )
+
+
+def options(paths: layout.SitePaths, names: "list[str]") -> "dict[str, Any]":
+    """Return WordPress options, decoded; an empty dictionary when there is no WordPress yet."""
+    if not has_tables(paths):
+        return {}
+    decoded: "dict[str, Any]" = database.decode_options(
+        database.read_options(paths.database, names)
+    )
+    return decoded
+
+
+def active_plugins(option: Any) -> "list[str]":
+    """Return the plugin files of a decoded `active_plugins` option, in their order."""
+    if isinstance(option, dict):
+        option = list(option.values())
+    return [str(plugin) for plugin in option] if isinstance(option, list) else []
+
+
+def record_activation(paths: layout.SitePaths, entry: "dict[str, Any]") -> None:
+    """Append to the list of releases that were made live."""
+    # The leading newline keeps this line whole when the one before was cut short.
+    line = "\n" + json.dumps(entry, sort_keys=True) + "\n"
+    with open(paths.activations, "a", encoding="utf-8") as stream:
+        stream.write(line)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def activations(paths: layout.SitePaths) -> "list[dict[str, Any]]":
+    """Return the activations of a site, oldest first; a line cut short is passed over."""
+    found = []
+    try:
+        with open(paths.activations, encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                with contextlib.suppress(ValueError):
+                    found.append(json.loads(line))
+    except FileNotFoundError:
+        pass
+    return [entry for entry in found if isinstance(entry, dict)]
+
+
+def now() -> str:
+    """Return the time as ISO 8601 in UTC."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _words(error: Exception) -> str:
+    expected = (StepError, commands.CommandError, wordpress.WordPressError, layout.NameRefusedError)
+    if isinstance(error, (*expected, OSError)):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return "%s: %s (%s line %s)" % (type(error).__name__, error, last.name, last.lineno)

@@ -1,0 +1,93 @@
+"""Undoing what a journal registered. Nothing here runs WordPress, so no broken plugin can stop it.
+
+Every operation can be repeated: an undo that was itself cut short is simply run again.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Callable
+
+from . import database, files, journal, layout, services
+
+
+def _remove_release(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    release_id = operation["release_id"]
+    if paths.current_release() != release_id:
+        files.remove_tree(paths.release(release_id))
+        files.remove_tree(paths.release(release_id) + ".partial")
+
+
+def _switch(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    switch(paths, operation["release_id"])
+
+
+def _services(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    services.converge(paths, operation["from"], operation["to"])
+
+
+def _options(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    database.write_options(paths.database, operation["values"])
+
+
+def _restore_database(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    database.restore(paths, paths.snapshot(operation["snapshot_of"]))
+
+
+def _drop_database(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    del operation
+    database.drop(paths)
+
+
+def _remove_snapshot(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    files.remove_file(paths.snapshot(operation["release_id"]))
+
+
+def _unmark(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    del operation
+    files.remove_file(paths.decommissioned)
+
+
+OPERATIONS: "dict[str, Callable[[layout.SitePaths, dict[str, Any]], None]]" = {
+    "remove-release": _remove_release,
+    "switch": _switch,
+    "services": _services,
+    "options": _options,
+    "restore-database": _restore_database,
+    "drop-database": _drop_database,
+    "remove-snapshot": _remove_snapshot,
+    "unmark": _unmark,
+}
+
+
+NEEDED_BY_A_RETRY = ("remove-snapshot", "remove-release", "drop-database")
+DESTRUCTIVE = ("restore-database", "drop-database")
+
+
+def switch(paths: layout.SitePaths, release_id: str) -> None:
+    """Make a release live with rename(2), or none with `""`."""
+    if release_id:
+        files.point_link(
+            paths.current, os.path.join("releases", layout.checked_release(release_id))
+        )
+    else:
+        files.remove_file(paths.current)
+
+
+def undo_all(paths: layout.SitePaths, written: journal.Journal) -> "list[str]":
+    """Undo every registered operation, the last first; return what could not be undone.
+
+    One operation's failure does not keep the others from being undone, but what a later attempt
+    would need is then kept. What is undone is noted, so that a later attempt goes on from there.
+    """
+    failures: "list[str]" = []
+    for number, operation in written.undo_operations():
+        if failures and operation["undo"] in NEEDED_BY_A_RETRY:
+            continue
+        try:
+            OPERATIONS[operation["undo"]](paths, operation)
+        except Exception as error:
+            failures.append("%s: %s" % (operation["undo"], error))
+        else:
+            written.undone(number)
+    return failures

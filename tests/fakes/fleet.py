@@ -1,0 +1,235 @@
+"""An in-memory fleet of servers that answers the `Executor` port, with scripted failures."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from owc_deploy.errors import ExecutionError
+from owc_deploy.execution.ports import (
+    DecommissionRequest,
+    Progress,
+    ProgressCallback,
+    ReleaseRequest,
+    RollbackRequest,
+    ServerOutcome,
+)
+from owc_deploy.fleet.models import Server
+from owc_deploy.fleet.secrets import Sensitive
+from owc_deploy.plan.models import ObservedServer, OutcomeWord, SiteOutcome
+
+# What the release call puts beside a specification; not part of what is hashed.
+_BESIDE = ("release_id", "observed_release", "migrations")
+
+
+@dataclass
+class SimulatedSite:
+    """One site on a simulated server."""
+
+    current: str = ""
+    releases: dict[str, dict[str, Any]] = field(default_factory=dict)
+    certificate: str = ""
+    decommissioned: bool = False
+    drift: list[dict[str, Any]] = field(default_factory=list)
+
+    def observed(self) -> dict[str, Any]:
+        """Return what a probe says of it."""
+        specification = copy.deepcopy(self.releases.get(self.current))
+        canonical = json.dumps(
+            specification, sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+        return {
+            "release_id": self.current,
+            "specification_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
+            "specification": specification,
+            "releases": [{"release_id": release} for release in reversed(self.releases)],
+            "active_plugins": [
+                f"{block['folder']}/{block['main_file']}"
+                for block in (specification or {}).get("blocks", ())
+            ],
+            "theme": ((specification or {}).get("theme") or {}).get("folder", ""),
+            "database_version": 1,
+            "certificate": self.certificate,
+            "php_fpm": "inactive" if self.decommissioned else "active",
+            "cron": "inactive" if self.decommissioned else "active",
+            "decommissioned": self.decommissioned,
+            "interrupted": False,
+            "drift": copy.deepcopy(self.drift),
+        }
+
+
+@dataclass
+class SimulatedServer:
+    """One simulated server; set `unreachable` or `provision_error` to a reason to make it fail."""
+
+    provisioned: str = ""
+    store: set[str] = field(default_factory=set)
+    sites: dict[str, SimulatedSite] = field(default_factory=dict)
+    unreachable: str = ""
+    provision_error: str = ""
+
+
+class FleetSimulator:
+    """Implements `Executor` without servers.
+
+    `calls` lists what was asked for, `(method, server names)`, in order. `script(site, ...)` makes
+    the next piece of work on a site end in a way of your choosing, leaving what is live alone.
+    """
+
+    def __init__(self, servers: Iterable[str | Server]) -> None:
+        names = [item.name if isinstance(item, Server) else item for item in servers]
+        self.servers = {name: SimulatedServer() for name in names}
+        self.calls: list[tuple[str, tuple[str, ...]]] = []
+        self._scripted: dict[str, tuple[OutcomeWord, str]] = {}
+
+    def script(self, site: str, outcome: OutcomeWord, message: str = "scripted") -> None:
+        """Let the next work on this site end so."""
+        self._scripted[site] = (outcome, message)
+
+    def probe(
+        self, servers: tuple[Server, ...], *, on_progress: ProgressCallback | None = None
+    ) -> tuple[ObservedServer, ...]:
+        """See `Executor.probe`."""
+        self._note("probe", [server.name for server in servers], on_progress)
+        return tuple(self._observed(server.name) for server in servers)
+
+    def _observed(self, name: str) -> ObservedServer:
+        server = self.servers[name]
+        if server.unreachable:
+            return ObservedServer(name, unreachable=server.unreachable)
+        return ObservedServer(
+            server=name,
+            provisioned=server.provisioned,
+            store=frozenset(server.store),
+            sites={site: state.observed() for site, state in server.sites.items()},
+            facts={"hostname": name, "php_versions": ["8.2"]},
+        )
+
+    def provision(
+        self, fingerprints: Mapping[str, str], *, on_progress: ProgressCallback | None = None
+    ) -> tuple[ServerOutcome, ...]:
+        """See `Executor.provision`."""
+        self._note("provision", fingerprints, on_progress)
+        return tuple(self._provision(name, value) for name, value in fingerprints.items())
+
+    def _provision(self, name: str, fingerprint: str) -> ServerOutcome:
+        server = self.servers[name]
+        if server.unreachable:
+            return ServerOutcome(name, "unreachable", server.unreachable)
+        if server.provision_error:
+            return ServerOutcome(name, "failed", server.provision_error)
+        server.provisioned = fingerprint
+        return ServerOutcome(name, "ok")
+
+    def release(
+        self,
+        requests: Mapping[str, ReleaseRequest],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        """See `Executor.release`."""
+        self._note("release", requests, on_progress)
+        outcomes: list[SiteOutcome] = []
+        for name, request in requests.items():
+            server = self.servers[name]
+            if not server.unreachable:
+                server.store.update(request.artefacts)
+            for sent in request.specifications:
+                specification = copy.deepcopy(dict(sent))
+                beside = {key: specification.pop(key, "") for key in _BESIDE}
+                site = str(specification["site"])
+                outcome = self._work(name, site, beside["release_id"], beside["observed_release"])
+                outcomes.append(outcome)
+                if outcome.outcome == "changed":
+                    state = server.sites[site]
+                    state.releases[state.current] = specification
+                    state.drift = []
+                    state.decommissioned = False
+                    for secret in request.secrets:
+                        if secret.site == site and secret.path == "tls/fullchain.pem":
+                            state.certificate = secret.content.reveal()
+        return tuple(outcomes)
+
+    def rollback(
+        self,
+        requests: Mapping[str, tuple[RollbackRequest, ...]],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        """See `Executor.rollback`."""
+        self._note("rollback", requests, on_progress)
+        return tuple(
+            self._work(name, request.site, request.release_id, request.observed_release, known=True)
+            for name, asked in requests.items()
+            for request in asked
+        )
+
+    def decommission(
+        self,
+        requests: Mapping[str, tuple[DecommissionRequest, ...]],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        """See `Executor.decommission`."""
+        self._note("decommission", requests, on_progress)
+        outcomes: list[SiteOutcome] = []
+        for name, asked in requests.items():
+            for request in asked:
+                live = request.observed_release
+                outcome = self._work(name, request.site, live, live)
+                outcomes.append(outcome)
+                if outcome.outcome == "changed":
+                    self.servers[name].sites[request.site].decommissioned = True
+        return tuple(outcomes)
+
+    def logs(self, server: str, site: str, *, lines: int) -> tuple[str, ...]:
+        """See `Executor.logs`."""
+        self._note("logs", (server,), None)
+        if self.servers[server].unreachable:
+            raise ExecutionError(f"{server}: {self.servers[server].unreachable}")
+        return (f"{site}: nothing to say",)[:lines]
+
+    def access(self, server: str, site: str, login: str) -> Sensitive:
+        """See `Executor.access`."""
+        self._note("access", (server,), None)
+        if self.servers[server].unreachable:
+            raise ExecutionError(f"{server}: {self.servers[server].unreachable}")
+        return Sensitive(f"https://{site}.example/wp-login.php?login={login}")
+
+    def _note(
+        self, method: str, servers: Iterable[str], on_progress: ProgressCallback | None
+    ) -> None:
+        names = tuple(servers)
+        self.calls.append((method, names))
+        for name in names:
+            if on_progress is not None:
+                gone = bool(self.servers[name].unreachable)
+                on_progress(Progress(name, method, "unreachable" if gone else "ok"))
+
+    def _work(
+        self, name: str, site: str, release_id: str, observed: str, *, known: bool = False
+    ) -> SiteOutcome:
+        """Make `release_id` live, unless something stands in the way."""
+        server = self.servers[name]
+        if server.unreachable:
+            return SiteOutcome(site, name, "unreachable", server.unreachable)
+        live = server.sites[site].current if site in server.sites else ""
+        if site in self._scripted:
+            word, message = self._scripted.pop(site)
+            return SiteOutcome(site, name, word, message, live, live)
+        if live != observed:
+            message = (
+                f"the plan is stale: live is {live or 'none'}, the plan saw {observed or 'none'}"
+            )
+            return SiteOutcome(site, name, "failed", message, live, live)
+        state = server.sites.setdefault(site, SimulatedSite())
+        if known and release_id not in state.releases:
+            return SiteOutcome(
+                site, name, "failed", f"there is no release {release_id}", live, live
+            )
+        state.current = release_id
+        return SiteOutcome(site, name, "changed", "", release_id, live, 0.1)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from owc_agent import database, layout
+
+SITES = ["xx", "x--restore", "x-restore", "restore", "caside-x", "voorbeeld", "a" * 27]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_what_restore_removes_can_be_no_database_of_a_site(site: str) -> None:
+    databases = database.restore_databases(layout.SitePaths(site))
+    assert len(set(databases)) == 2
+    for name in databases:
+        assert not name.startswith("owc_")
+        assert len(name) <= 64
+    assert layout.SitePaths(site).database.startswith("owc_")
+
+
+def test_two_sites_are_restored_side_by_side() -> None:
+    names = [name for site in SITES for name in database.restore_databases(layout.SitePaths(site))]
+    assert len(set(names)) == len(names)
+
+
+def test_an_option_row_is_read_from_hexadecimal() -> None:
+    assert database.option_row([b"blogname".hex(), "4142"]) == ("blogname", "4142")
+    assert database.option_row([b"blogname".hex(), ""]) == ("blogname", "")
+    assert database.option_row([b"blog\x0bname".hex()]) == ("blog\x0bname", "")
+    assert database.option_row(["FF", "41"]) == ("\N{REPLACEMENT CHARACTER}", "41")
+
+
+def test_a_site_may_leave_no_code_in_its_database() -> None:
+    granted = {word.strip() for word in database.PRIVILEGES.split(",")}
+    withheld = {word.strip() for word in database.PRIVILEGES_WITHHELD.split(",")}
+    assert not granted & withheld
+    code = {"CREATE VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EXECUTE", "EVENT", "TRIGGER"}
+    assert code < withheld
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (
+            "--------------\nSELECT x\n--------------\n\nERROR 1054 (42S22) at line 1: Unknown",
+            "ERROR 1054 (42S22) at line 1: Unknown",
+        ),
+        ("ERROR 2002 (HY000): Can't connect", "ERROR 2002 (HY000): Can't connect"),
+        ("mariadb: unknown option", "mariadb: unknown option"),
+        ("", ""),
+    ],
+)
+def test_an_error_is_told_without_the_statement(words: str, error: str) -> None:
+    assert database.server_error(words) == error

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from owc_agent import journal, layout, transaction, undo
+
+ID = "20261123T182200Z-1a2b3c4d"
+
+
+class Recording(transaction.Transaction):
+    """Three steps that note themselves; `fails` names the one that fails."""
+
+    STEPS = ("first", "second", "third")
+    FIRST_VISIBLE_STEP = "second"
+
+    def __init__(self, fails: str = "") -> None:
+        super().__init__("heusden", ID, "")
+        self.fails = fails
+        self.done: list[str] = []
+
+    def _step(self, name: str) -> None:
+        self.journal.undo({"undo": "note", "name": name})
+        if self.fails == name:
+            raise transaction.StepError("broken")
+        self.done.append(name)
+
+    def first(self) -> None:
+        self._step("first")
+
+    def second(self) -> None:
+        self._step("second")
+
+    def third(self) -> None:
+        self._step("third")
+
+    def activation(self) -> dict[str, Any]:
+        return {"release_id": ID, "at": "now"}
+
+
+@pytest.fixture
+def undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of what was undone, in order; nothing real is touched."""
+    monkeypatch.setattr(layout, "SITES", str(tmp_path))
+    names: list[str] = []
+    monkeypatch.setitem(undo.OPERATIONS, "note", lambda _, item: names.append(item["name"]))
+    return names
+
+
+def test_all_steps_then_the_record(undone: list[str]) -> None:
+    outcome = Recording().run()
+    assert outcome["outcome"] == "changed"
+    assert [step["step"] for step in outcome["details"]["steps"]] == ["first", "second", "third"]
+    assert undone == []
+    paths = layout.SitePaths("heusden")
+    assert transaction.activations(paths) == [{"release_id": ID, "at": "now"}]
+    assert journal.Journal(paths).pending() is None
+
+
+@pytest.mark.parametrize(
+    ("fails", "word", "names"),
+    [
+        ("first", "failed", ["first"]),
+        ("second", "rolled-back", ["second", "first"]),
+        ("third", "rolled-back", ["third", "second", "first"]),
+    ],
+)
+def test_a_step_that_fails_is_undone_with_all_before_it(
+    undone: list[str], fails: str, word: str, names: list[str]
+) -> None:
+    outcome = Recording(fails).run()
+    assert outcome["outcome"] == word
+    assert outcome["message"] == f"{fails}: broken"
+    assert undone == names
+    assert transaction.activations(layout.SitePaths("heusden")) == []
+
+
+def test_what_cannot_be_undone_is_tried_again_and_only_that(
+    undone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object, item: dict[str, Any]) -> None:
+        if item["name"] == "second":
+            raise OSError("the disk is full")
+        undone.append(item["name"])
+
+    monkeypatch.setitem(undo.OPERATIONS, "note", refuse)
+    outcome = Recording("third").run()
+    assert outcome["outcome"] == "failed"
+    assert "undo incomplete: note: the disk is full" in outcome["message"]
+    assert undone == ["third", "first"]
+    blocked = Recording().run()
+    assert blocked["outcome"] == "failed"
+    assert "cannot be undone" in blocked["message"]
+    monkeypatch.setitem(undo.OPERATIONS, "note", lambda _, item: undone.append(item["name"]))
+    assert Recording().run()["outcome"] == "changed"
+    assert undone == ["third", "first", "second"]
+
+
+def test_a_killed_transaction_is_undone_before_the_next(undone: list[str]) -> None:
+    paths = layout.SitePaths("heusden")
+    Path(paths.root).mkdir()
+    killed = journal.Journal(paths)
+    killed.start({"transaction_id": ID, "previous": ""})
+    killed.undo({"undo": "note", "name": "killed"})
+    assert Recording().run()["outcome"] == "changed"
+    assert undone == ["killed"]
+
+
+def test_a_transaction_killed_after_its_commit_is_completed(undone: list[str]) -> None:
+    paths = layout.SitePaths("heusden")
+    Path(paths.root).mkdir()
+    killed = journal.Journal(paths)
+    killed.start({"transaction_id": ID, "previous": ""})
+    killed.undo({"undo": "note", "name": "killed"})
+    killed.commit({"release_id": "r1"})
+    transaction.record_activation(paths, {"release_id": "r1"})
+    assert transaction.recover(paths) == "an interrupted transaction was completed"
+    assert undone == []
+    assert transaction.activations(paths) == [{"release_id": "r1"}]
+
+
+def test_a_line_cut_short_costs_only_itself(undone: list[str]) -> None:
+    paths = layout.SitePaths("heusden")
+    Path(paths.root).mkdir()
+    Path(paths.activations).write_text('{"release_id": "r1"}\n{"relea')
+    transaction.record_activation(paths, {"release_id": "r2"})
+    assert [entry["release_id"] for entry in transaction.activations(paths)] == ["r1", "r2"]
+
+
+def test_another_release_than_the_plan_saw_is_left_alone(undone: list[str]) -> None:
+    stale = Recording()
+    stale.observed_release = "20260101T000000Z-00000000"
+    outcome = stale.run()
+    assert outcome["outcome"] == "failed"
+    assert "stale" in outcome["message"]
+    assert stale.done == []

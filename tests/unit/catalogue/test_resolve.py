@@ -1,0 +1,398 @@
+"""Resolution: what is chosen, what is kept, and that no set is missed or made up."""
+
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.catalogue.catalogues import (
+    FUNCTION,
+    SERVER,
+    advisory,
+    block,
+    catalogue,
+    conflict,
+    function,
+    manifest,
+    needs,
+    release,
+)
+
+from owc_deploy.catalogue.activation import activation_order
+from owc_deploy.catalogue.errors import ResolutionError
+from owc_deploy.catalogue.models import BlockRelease, Catalogue
+from owc_deploy.catalogue.resolve import resolve, warnings_of
+from owc_deploy.fleet.constraints import parse_constraint, parse_version
+from owc_deploy.fleet.models import Lock, Manifest, Server, ThemeChoice
+
+OWC = catalogue(
+    block("cmb2", "2.10.1", "2.11.0", "2.12.0"),
+    block(
+        "openwoo", release("4.3.0", requires=(needs("cmb2", version="2.11.*"), function(FUNCTION)))
+    ),
+    block(
+        "openpub-base",
+        release("3.9.3", requires=(needs("cmb2"),), provides=(FUNCTION,)),
+        "2.3.13",
+    ),
+    block(
+        "pdc-base",
+        release("3.18.1", requires=(needs("meta-box", "meta-box-aio"),), provides=(FUNCTION,)),
+    ),
+    block("pdc-leges", release("2.2.9", requires=(needs("pdc-base"), needs("cmb2")))),
+    block("meta-box", "5.14.1"),
+    block("meta-box-aio", "1.0", paid=True),
+)
+
+
+def versions(lock: Lock) -> dict[str, str]:
+    return {item.name: item.version for item in lock.blocks}
+
+
+def locked(asked: Manifest, offered: Catalogue = OWC, server: Server = SERVER, **more: Any) -> Lock:
+    return resolve(asked, server, offered, **more)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "expected"),
+    [
+        ((), {}),
+        (("cmb2",), {"cmb2": "2.12.0"}),
+        ((("cmb2", "^2.10 <2.12"),), {"cmb2": "2.11.0"}),
+        (
+            ("openwoo", "openpub-base"),
+            {"cmb2": "2.11.0", "openpub-base": "3.9.3", "openwoo": "4.3.0"},
+        ),
+        (("pdc-base",), {"meta-box": "5.14.1", "pdc-base": "3.18.1"}),
+        (("pdc-base", "meta-box-aio"), {"meta-box-aio": "1.0", "pdc-base": "3.18.1"}),
+        (
+            ("openwoo", "pdc-leges"),
+            {
+                "cmb2": "2.11.0",
+                "meta-box": "5.14.1",
+                "openwoo": "4.3.0",
+                "pdc-base": "3.18.1",
+                "pdc-leges": "2.2.9",
+            },
+        ),
+        ((("openpub-base", "^2"),), {"openpub-base": "2.3.13"}),
+    ],
+)
+def test_what_is_chosen(blocks: Any, expected: dict[str, str]) -> None:
+    assert versions(locked(manifest(*blocks))) == expected
+
+
+def test_a_lock_says_everything() -> None:
+    asked = manifest("openwoo", "openpub-base")
+    lock = locked(asked)
+    assert (lock.site, lock.manifest_sha256, lock.php) == ("voorbeeld", asked.sha256, "8.2")
+    assert (lock.wordpress.version, lock.wp_cli.version) == ("7.1.1", "2.12.0")
+    assert lock.language is not None
+    assert (lock.language.name, lock.theme.kind) == ("language-nl_NL", "theme")
+    assert [(item.name, item.reason) for item in lock.blocks] == [
+        ("cmb2", "required by openpub-base"),
+        ("openpub-base", "chosen"),
+        ("openwoo", "chosen"),
+    ]
+    assert (lock.blocks[0].folder, lock.blocks[0].main_file) == ("cmb2", "cmb2.php")
+
+
+@pytest.mark.parametrize(
+    ("asked", "php", "wordpress", "language"),
+    [
+        ({}, "8.2", "7.1.1", "7.1.1"),
+        ({"php": "^8"}, "8.4", "7.1.1", "7.1.1"),
+        ({"php": "8.2.*"}, "8.2", "7.1.1", "7.1.1"),
+        ({"php": ">=8.2.5 <8.3"}, "8.2", "7.1.1", "7.1.1"),
+        ({"wordpress": "^6"}, "8.2", "6.5", "6.5"),
+        ({"locale": "en_US"}, "8.2", "7.1.1", None),
+    ],
+)
+def test_platforms(asked: Any, php: str, wordpress: str, language: str | None) -> None:
+    lock = locked(manifest("cmb2", **asked))
+    found = lock.language.version if lock.language else None
+    assert (lock.php, lock.wordpress.version, found) == (php, wordpress, language)
+
+
+def test_a_branch_stands_for_its_newest_patch() -> None:
+    offered = catalogue(block("new", release("1.0", php=">=8.2.7")))
+    assert locked(manifest("new"), offered).php == "8.2"
+
+
+def test_wordpress_comes_before_the_blocks() -> None:
+    offered = catalogue(
+        block("a", release("2.0", wordpress="^6"), release("1.0", wordpress="*")),
+    )
+    lock = locked(manifest("a"), offered)
+    assert (lock.wordpress.version, versions(lock)) == ("7.1.1", {"a": "1.0"})
+
+
+def test_wordpress_steps_back_where_nothing_else_will_do() -> None:
+    offered = catalogue(block("a", release("2.0", wordpress="^6")))
+    assert locked(manifest("a"), offered).wordpress.version == "6.5"
+    with_dutch_for_old_only = catalogue(block("language-nl_NL", release("6.5", wordpress="6.5.*")))
+    assert locked(manifest(), with_dutch_for_old_only).wordpress.version == "6.5"
+
+
+def test_blocks_come_before_the_php_branch() -> None:
+    offered = catalogue(block("a", release("2.0", php="<8.3"), release("1.0")))
+    lock = locked(manifest("a", php="^8"), offered)
+    assert (lock.php, versions(lock)) == ("8.2", {"a": "2.0"})
+
+
+def test_a_conflict_is_avoided_with_an_older_release() -> None:
+    offered = catalogue(
+        block("zgw", release("2.0", conflicts=(conflict("prefill"),)), "1.0"),
+        block("prefill", "1.9"),
+    )
+    assert versions(locked(manifest("zgw", "prefill"), offered)) == {"prefill": "1.9", "zgw": "1.0"}
+    assert versions(locked(manifest("zgw"), offered)) == {"zgw": "2.0"}
+
+
+def test_trains_move_together() -> None:
+    offered = catalogue(
+        block("pdc-base", release("3.15", train="cpts-5"), release("3.14")),
+        block("openpub-base", release("3.7", train="cpts-5"), release("3.6")),
+        block("openwoo", "4.2"),
+    )
+    both = locked(manifest("pdc-base", "openpub-base", "openwoo"), offered)
+    assert versions(both) == {"pdc-base": "3.15", "openpub-base": "3.7", "openwoo": "4.2"}
+    held = locked(manifest("pdc-base", ("openpub-base", "3.6")), offered)
+    assert versions(held) == {"pdc-base": "3.14", "openpub-base": "3.6"}
+    assert versions(locked(manifest("pdc-base"), offered)) == {"pdc-base": "3.15"}
+    moved = locked(
+        manifest("pdc-base", "openpub-base"), offered, previous=held, only=frozenset({"pdc-base"})
+    )
+    assert versions(moved) == {"pdc-base": "3.15", "openpub-base": "3.7"}
+
+
+def test_vulnerable_releases_are_avoided_unless_nothing_else_will_do() -> None:
+    offered = catalogue(
+        block("zgw", "1.15.3", "1.16.0", advisories=(advisory("1.16.0"),)),
+        block("form", release("1.0", requires=(needs("zgw", version="^1.16"),))),
+    )
+    safe = locked(manifest("zgw"), offered)
+    assert versions(safe) == {"zgw": "1.15.3"}
+    assert warnings_of(safe, offered) == ()
+    forced = locked(manifest("form"), offered)
+    assert versions(forced)["zgw"] == "1.16.0"
+    ((artefact, found),) = warnings_of(forced, offered)
+    assert (artefact.name, found.identifier) == ("zgw", "CVE-2026-1")
+
+
+def test_withdrawn_releases_are_not_chosen() -> None:
+    offered = catalogue(block("a", release("2.0", withdrawn="leaks"), "1.0"))
+    lock = locked(manifest("a"), offered)
+    assert versions(lock) == {"a": "1.0"}
+    before = catalogue(block("a", "2.0", "1.0"))
+    renewed = locked(manifest("a"), offered, previous=locked(manifest("a"), before))
+    assert versions(renewed) == {"a": "1.0"}
+
+
+def test_what_is_there_anyhow_is_taken_before_something_is_added() -> None:
+    offered = catalogue(
+        block("a", release("1.0", requires=(needs("x", "y"),))),
+        block("b", release("1.0", requires=(needs("y"),))),
+        block("f", release("1.0", requires=(function("g"),))),
+        block("p", release("1.0", provides=("g",))),
+        block("y", release("1.0", provides=("g",))),
+        block("x", "1.0"),
+    )
+    assert set(versions(locked(manifest("a", "b", "f"), offered))) == {"a", "b", "f", "y"}
+    assert set(versions(locked(manifest("a"), offered))) == {"a", "x"}
+
+
+def test_what_an_abandoned_release_needed_is_left_out() -> None:
+    offered = catalogue(
+        block("a", release("2.0", requires=(needs("extra"), needs("lib", version="^2"))), "1.0"),
+        block("b", release("1.0", requires=(needs("lib", version="^1"),))),
+        block("lib", "1.0", "2.0"),
+        block("extra", "1.0"),
+    )
+    assert set(versions(locked(manifest("a", "b"), offered))) == {"a", "b", "lib"}
+
+
+def test_a_parent_theme_is_added() -> None:
+    offered = catalogue(
+        block("kind", release("1.0", requires=(needs("ouder"),)), kind="theme"),
+        block("ouder", "2.0", kind="theme"),
+    )
+    lock = locked(manifest(theme=ThemeChoice("kind")), offered)
+    assert lock.theme.name == "kind"
+    assert [(item.name, item.kind, item.reason) for item in lock.blocks] == [
+        ("ouder", "theme", "required by kind")
+    ]
+
+
+LINES = catalogue(
+    block("a", release("1.0"), release("2.0", requires=(needs("lib", version="^2"),))),
+    block("b", "1.0", "2.0"),
+    block("lib", "1.0", "2.0", "2.1"),
+)
+OLD = locked(manifest(("a", "1.0"), ("b", "1.0"), ("lib", "1.0")), LINES)
+
+
+@pytest.mark.parametrize(
+    ("asked", "only", "expected"),
+    [
+        (manifest("a", "b", "lib"), (), {"a": "1.0", "b": "1.0", "lib": "1.0"}),
+        (manifest("a", "b", "lib"), ("b",), {"a": "1.0", "b": "2.0", "lib": "1.0"}),
+        (manifest("a", "b", "lib"), ("a",), {"a": "2.0", "b": "1.0", "lib": "2.1"}),
+        (manifest("a", ("b", "^2"), "lib"), (), {"a": "1.0", "b": "2.0", "lib": "1.0"}),
+        (manifest(("a", "^2"), "b", "lib"), (), {"a": "2.0", "b": "1.0", "lib": "2.1"}),
+        (manifest("a", "b"), (), {"a": "1.0", "b": "1.0"}),
+        (manifest("a", "b", ("lib", "1.0")), ("a",), {"a": "1.0", "b": "1.0", "lib": "1.0"}),
+        (manifest("a", "b", "lib"), ("a", "b", "lib"), {"a": "2.0", "b": "2.0", "lib": "2.1"}),
+    ],
+)
+def test_what_is_locked_stays(asked: Manifest, only: tuple[str, ...], expected: Any) -> None:
+    lock = locked(asked, LINES, previous=OLD, only=frozenset(only))
+    assert versions(lock) == expected
+
+
+def test_wordpress_and_php_stay_too() -> None:
+    old = locked(manifest("cmb2", wordpress="6.5", php="8.2"))
+    kept = locked(manifest("cmb2", php="^8"), previous=old)
+    assert (kept.php, kept.wordpress.version) == ("8.2", "6.5")
+    renewed = locked(manifest("cmb2", php="^8"), previous=old, only=frozenset({"wordpress", "php"}))
+    assert (renewed.php, renewed.wordpress.version) == ("8.4", "7.1.1")
+    assert renewed.language is not None
+    assert renewed.language.version == "7.1.1"
+
+
+def test_equal_questions_have_one_answer() -> None:
+    one = locked(manifest("openwoo", "openpub-base", site="een", sha256="a" * 64))
+    other = locked(manifest("openpub-base", "openwoo", site="twee", sha256="b" * 64))
+    assert (one.site, other.site) == ("een", "twee")
+    assert one.manifest_sha256 != other.manifest_sha256
+    assert one.blocks == other.blocks
+
+
+@pytest.mark.parametrize(
+    ("wanted", "order"),
+    [
+        ({}, ()),
+        ({"b": set(), "a": set()}, ("a", "b")),
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, ("c", "b", "a")),
+        ({"a": {"z"}, "m": set(), "z": set()}, ("m", "z", "a")),
+        ({"a": {"b"}, "b": {"a"}, "c": set()}, ("c", "a", "b")),
+        ({"a": {"a", "gone"}}, ("a",)),
+    ],
+)
+def test_activation_order(wanted: Any, order: tuple[str, ...]) -> None:
+    assert activation_order(wanted) == order
+
+
+# Against every set there is ---------------------------------------------------------------------
+
+NAMES = ("a", "b", "c", "d")
+CONSTRAINTS = ("*", "1", "2", ">=2", "^1")
+constraints = st.sampled_from(CONSTRAINTS)
+requirements = st.one_of(
+    st.builds(lambda n, v: needs(n, version=v), st.sampled_from(NAMES), constraints),
+    st.builds(
+        lambda names, v: needs(*names, version=v),
+        st.lists(st.sampled_from(NAMES), min_size=2, max_size=2, unique=True),
+        constraints,
+    ),
+)
+releases = st.builds(
+    lambda version, requires, conflicts, train, wordpress: release(
+        version,
+        requires=tuple(requires),
+        conflicts=tuple(conflicts),
+        train=train,
+        wordpress=wordpress,
+    ),
+    st.sampled_from(["1", "2", "3"]),
+    st.lists(requirements, max_size=2),
+    st.lists(st.builds(conflict, st.sampled_from(NAMES), constraints), max_size=1),
+    st.sampled_from([None, None, None, "t"]),
+    st.sampled_from(["*", "*", "^6", "^7"]),
+)
+
+
+def _is_apart(name: str, item: BlockRelease) -> bool:
+    """A catalogue holds no release that needs, or cannot stand beside, its own block."""
+    needed = {other for wanted in item.requires for other in wanted.any_of}
+    return name not in needed | {other.block for other in item.conflicts}
+
+
+blocks_of_releases = st.fixed_dictionaries(
+    {
+        name: st.lists(
+            releases.filter(functools.partial(_is_apart, name)),
+            min_size=1,
+            max_size=3,
+            unique_by=lambda r: r.version,
+        )
+        for name in NAMES
+    }
+)
+choices = st.lists(
+    st.tuples(st.sampled_from(NAMES), constraints), min_size=1, max_size=3, unique_by=lambda c: c[0]
+)
+
+
+def _fits(offered: Catalogue, asked: Manifest, chosen: dict[str, str], wordpress: str) -> bool:
+    listed = {
+        name: next(r for r in offered.blocks[name].releases if r.version == version)
+        for name, version in chosen.items()
+    }
+
+    def has(name: str, constraint: str) -> bool:
+        return name in chosen and parse_constraint(constraint).allows(parse_version(chosen[name]))
+
+    trained = {r.train for r in listed.values() if r.train}
+    for name, item in listed.items():
+        if not parse_constraint(item.wordpress).allows(parse_version(wordpress)):
+            return False
+        if any(has(c.block, c.version) for c in item.conflicts):
+            return False
+        if not all(any(has(n, r.version) for n in r.any_of) for r in item.requires):
+            return False
+        # A block with several ways out takes one that the manifest names, where it names one.
+        named = {choice.name for choice in asked.blocks}
+        for wanted in item.requires:
+            among = named & set(wanted.any_of)
+            if among and not any(has(n, wanted.version) for n in among):
+                return False
+        on_train = any(r.train for r in offered.blocks[name].releases)
+        if trained and on_train and item.train not in trained:
+            return False
+    return all(has(choice.name, choice.version) for choice in asked.blocks)
+
+
+def _every_set(offered: Catalogue) -> Iterator[tuple[dict[str, str], str]]:
+    ways = [[None, *(r.version for r in offered.blocks[name].releases)] for name in NAMES]
+    for picked in itertools.product(*ways):
+        chosen = {n: v for n, v in zip(NAMES, picked, strict=True) if v is not None}
+        for core in offered.blocks["wordpress"].releases:
+            yield chosen, core.version
+
+
+@settings(max_examples=80, deadline=None)
+@given(blocks_of_releases, choices, st.sampled_from(["add", "refuse"]))
+def test_finds_a_set_exactly_when_there_is_one(content: Any, chosen: Any, policy: Any) -> None:
+    offered = catalogue(*(block(name, *listed) for name, listed in content.items()))
+    asked = manifest(*chosen, dependencies=policy)
+    named = {name for name, _ in chosen}
+    possible = [
+        found
+        for found, core in _every_set(offered)
+        if (policy == "add" or set(found) <= named) and _fits(offered, asked, found, core)
+    ]
+    if not possible:
+        with pytest.raises(ResolutionError) as caught:
+            locked(asked, offered)
+        assert caught.value.refusals
+        assert all(refusal.message for refusal in caught.value.refusals)
+    else:
+        lock = locked(asked, offered)
+        assert _fits(offered, asked, versions(lock), lock.wordpress.version)
+        assert policy == "add" or set(versions(lock)) <= named
+        again = locked(asked, offered, previous=lock)
+        assert versions(again) == versions(lock)

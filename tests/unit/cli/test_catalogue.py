@@ -1,0 +1,130 @@
+"""`owc-deploy catalogue`, typed as a person would."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.catalogue.archives import plugin_folder, plugin_zip
+
+from owc_deploy.cli.main import run
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    return tmp_path / "catalogue"
+
+
+def typed(catalogue: Path, *words: str | Path) -> int:
+    verb, *rest = map(str, words)
+    return run(["catalogue", verb, *rest, "--catalogue", str(catalogue)])
+
+
+def as_json(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema_version"] == 1
+    return document
+
+
+def test_add_list_show_verify(
+    tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = plugin_zip(tmp_path / "cmb2.zip")
+    metadata = tmp_path / "cmb2.yml"
+    metadata.write_text("title: CMB 2\nlicence: GPL-2.0-or-later\nwordpress: '>=6.0'\n")
+    words = ("add", archive, "--name", "cmb2", "--kind", "plugin", "--php", ">=7.4")
+    more = (
+        "--requires",
+        "meta-box|meta-box-aio:>=4",
+        "--requires",
+        "function:f",
+        "--provides",
+        "g",
+    )
+    assert typed(catalogue, *words, *more, "--metadata", metadata) == 0
+    assert "cmb2 2.11.0 recorded" in capsys.readouterr().out
+    assert typed(catalogue, *words) == 0
+    assert "is listed already" in capsys.readouterr().out
+
+    assert typed(catalogue, "list") == 0
+    assert "CMB 2" in capsys.readouterr().out
+    assert typed(catalogue, "list", "--format", "json") == 0
+    assert as_json(capsys)["blocks"]["cmb2"]["releases"] == ["2.11.0"]
+
+    assert typed(catalogue, "show", "cmb2", "--format", "json") == 0
+    (release,) = as_json(capsys)["releases"]
+    assert release["requires"] == [
+        {"any_of": ["meta-box", "meta-box-aio"], "version": ">=4"},
+        {"function": "f"},
+    ]
+    assert (release["php"], release["wordpress"], release["provides"]) == (">=7.4", ">=6.0", ["g"])
+    assert typed(catalogue, "show", "cmb2") == 0
+    assert "meta-box or meta-box-aio >=4, f()" in capsys.readouterr().out
+
+    assert typed(catalogue, "verify") == 0
+    assert "1 artefacts, none damaged" in capsys.readouterr().out
+    (artefact,) = (catalogue / "artefacts").glob("*.zip")
+    artefact.write_bytes(b"x")
+    assert typed(catalogue, "verify") == 1
+    assert "cmb2 2.11.0: the artefact" in capsys.readouterr().out
+    assert typed(catalogue, "verify", "--format", "json") == 1
+    assert as_json(capsys)["damaged"][0]["name"] == "cmb2"
+
+
+def test_build_goes_on_after_a_refusal(
+    tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin_folder(tmp_path, "good")
+    (tmp_path / "empty").mkdir()
+    source = tmp_path / "source.yml"
+    source.write_text(
+        "schema_version: 1\nreleases:\n"
+        "  - {archive: empty, name: empty, kind: plugin}\n"
+        "  - {archive: good, name: good, kind: plugin}\n"
+    )
+    assert typed(catalogue, "build", source) == 1
+    shown = capsys.readouterr()
+    assert "good 2.11.0 recorded" in shown.out
+    assert "empty: " in shown.err
+    assert typed(catalogue, "build", source, "--format", "json") == 1
+    document = as_json(capsys)
+    assert (document["refused"], document["releases"][0]["changed"]) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (
+            ("add", "nothing.zip", "--name", "a", "--kind", "plugin"),
+            1,
+            "neither a zip nor a folder",
+        ),
+        (("add", "https://x.example/a.zip", "--name", "a", "--kind", "plugin"), 1, "--sha256"),
+        (("add", "a.zip", "--name", "a", "--kind", "block"), 2, "is not one of"),
+        (("list",), 1, "there is no catalogue"),
+        (("verify",), 1, "there is no catalogue"),
+    ],
+)
+def test_refusals(
+    catalogue: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    code: int,
+    said: str,
+) -> None:
+    assert typed(catalogue, *words) == code
+    assert said in capsys.readouterr().err
+
+
+def test_an_unknown_block_has_a_neighbour(
+    tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typed(catalogue, "add", plugin_folder(tmp_path), "--name", "cmb2", "--kind", "plugin")
+    assert typed(catalogue, "show", "cmb3") == 2
+    assert "nearest: cmb2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["add", "build", "list", "show", "verify"])
+def test_help(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert run(["catalogue", verb, "--help"]) == 0
+    assert "--catalogue" in capsys.readouterr().out

@@ -1,0 +1,133 @@
+"""`owc-deploy lock` and `outdated` on a fleet in a folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+from unit.catalogue.catalogues import advisory, block, catalogue, function, needs, release
+
+from owc_deploy.catalogue.document import render_catalogue
+from owc_deploy.cli.main import run
+
+MANIFEST = """\
+schema_version: 1
+site: {site}
+municipality: {{name: Gemeente Voorbeeld}}
+environment: production
+url: https://{site}.example
+servers: {{web: [web1], database: [web1]}}
+ring: alles
+php: "8.2"
+wordpress: "^7.1"
+theme: {{name: thema}}
+tls: {{policy: internal}}
+blocks:
+  {blocks}
+"""
+OFFERED = [
+    block("cmb2", "2.10.1", "2.11.0", advisories=(advisory("<2.11"),)),
+    block("openwoo", release("4.3.0", requires=(needs("cmb2"), function("register")))),
+    block("openpub-base", release("3.9.3", provides=("register",))),
+    block("pdc-base", release("3.18.1", provides=("register",))),
+]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Path:
+    (tmp_path / "fleet.yml").write_text(
+        "schema_version: 1\nname: vloot\ncatalogue: catalogue\nrings: [{name: alles}]\n"
+    )
+    (tmp_path / "servers.yml").write_text(
+        "all:\n  children:\n    web: {hosts: {web1: {ansible_host: 198.51.100.10}}}\n"
+        "    database: {hosts: {web1: {}}}\n"
+        '  vars: {owc_php_versions: ["8.2"]}\n'
+    )
+    (tmp_path / "sites").mkdir()
+    site(tmp_path, "goed", 'cmb2: "2.10.*"')
+    (tmp_path / "catalogue").mkdir()
+    offer(tmp_path)
+    return tmp_path
+
+
+def site(fleet: Path, name: str, blocks: str) -> None:
+    (fleet / "sites" / f"{name}.yml").write_text(MANIFEST.format(site=name, blocks=blocks))
+
+
+def offer(fleet: Path) -> None:
+    content = render_catalogue(catalogue(*OFFERED).blocks.values())
+    (fleet / "catalogue" / "catalogue.json").write_bytes(content)
+
+
+def typed(fleet: Path, *words: str) -> int:
+    return run([*words, "--fleet", str(fleet)])
+
+
+def test_lock_is_written_once(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = fleet / "locks" / "goed.lock.yml"
+    assert typed(fleet, "lock", "--check") == 10
+    assert not file.exists()
+    assert "would write locks/goed.lock.yml" in capsys.readouterr().err
+    assert typed(fleet, "lock") == 0
+    shown = capsys.readouterr()
+    assert "2.10.1" in shown.out
+    assert "goed: cmb2 2.10.1 has a known vulnerability, CVE-2026-1 (high)" in shown.err
+    before = file.stat()
+    assert typed(fleet, "lock") == 0
+    assert "1 unchanged" in capsys.readouterr().out
+    assert file.stat().st_ino == before.st_ino
+    assert typed(fleet, "lock", "--check") == 0
+
+
+def test_what_is_locked_is_kept_until_upgraded(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(fleet, "lock") == 0
+    site(fleet, "goed", 'cmb2: "^2"')
+    assert typed(fleet, "lock") == 0
+    assert "the same artefacts, for a changed manifest" in capsys.readouterr().out
+    assert typed(fleet, "lock", "--upgrade", "--format", "json") == 0
+    (document,) = json.loads(capsys.readouterr().out)["sites"]
+    assert document["outcome"] == "changed"
+    assert document["changes"] == [{"name": "cmb2", "before": "2.10.1", "after": "2.11.0"}]
+
+
+def test_one_refusal_leaves_the_others(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    site(fleet, "fout", 'openwoo: "^4.3"')
+    assert typed(fleet, "lock") == 3
+    shown = capsys.readouterr()
+    assert "openwoo 4.3.0 needs the function register" in shown.err
+    assert "1 changed, 1 refused" in shown.out
+    assert (fleet / "locks" / "goed.lock.yml").exists()
+    assert not (fleet / "locks" / "fout.lock.yml").exists()
+    assert typed(fleet, "lock", "goed") == 0
+    assert typed(fleet, "lock", "fout", "--format", "json") == 3
+    capsys.readouterr()
+    assert typed(fleet, "lock", "nergens") == 2
+
+
+def test_outdated(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed(fleet, "lock")
+    capsys.readouterr()
+    assert typed(fleet, "outdated") == 0
+    out = capsys.readouterr().out
+    assert "vulnerable: CVE-2026-1 (high); held back: the manifest asks 2.10.*" in out
+    assert "1 of 5 artefacts could be newer" in out
+    assert typed(fleet, "outdated", "goed", "--format", "json") == 0
+    (cmb2,) = [
+        item for item in json.loads(capsys.readouterr().out)["artefacts"] if item["name"] == "cmb2"
+    ]
+    assert (cmb2["locked"], cmb2["allowed"], cmb2["newest"]) == ("2.10.1", "2.10.1", "2.11.0")
+
+
+def test_outdated_of_a_site_that_cannot_be_locked(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site(fleet, "fout", 'openwoo: "^4.3"')
+    assert typed(fleet, "outdated", "fout") == 0
+    assert "fout is not locked" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["lock", "outdated"])
+def test_help_shows_examples(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert run([verb, "--help"]) == 0
+    assert f"owc-deploy {verb} heusden" in capsys.readouterr().out

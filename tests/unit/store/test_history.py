@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from owc_deploy.errors import StateError
+from owc_deploy.plan.models import SiteOutcome
+from owc_deploy.store import Store, open_store
+from owc_deploy.store.models import Intent
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_seconds(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Store:
+    return open_store(tmp_path / "deep" / "history.sqlite3", clock=clock)
+
+
+def begin(store: Store, *sites: str, verb: str = "apply") -> int:
+    return store.history.begin_run(
+        verb=verb,
+        operator="anna@controller",
+        plan_id="abc",
+        intents=[Intent(site, "web1", "canary") for site in sites],
+    )
+
+
+def test_intent_is_kept_before_anything_happens_and_shown_as_interrupted(store: Store) -> None:
+    run = begin(store, "heusden", "lansingerland")
+    assert [(r.run_id, r.outcome, r.finished_at) for r in store.history.runs()] == [
+        (run, "interrupted", "")
+    ]
+    assert [(o.site, o.outcome, o.ring) for o in store.history.outcomes()] == [
+        ("heusden", "interrupted", "canary"),
+        ("lansingerland", "interrupted", "canary"),
+    ]
+
+
+def test_a_run_is_running_while_the_lease_it_began_under_is_held(
+    store: Store, clock: Clock
+) -> None:
+    with store.lease("fleet", reason="apply") as lease:
+        store.history.begin_run(
+            verb="apply",
+            operator="anna",
+            intents=[Intent("heusden", "web1")],
+            fencing_token=lease.fencing_token,
+        )
+        assert store.history.runs()[0].outcome == "running"
+        assert store.history.outcomes()[0].outcome == "running"
+        clock.pass_seconds(91)
+        assert store.history.runs()[0].outcome == "interrupted"
+    assert store.history.runs()[0].outcome == "interrupted"
+
+
+def test_outcomes_keep_everything_that_was_said(store: Store, clock: Clock) -> None:
+    run = begin(store, "heusden")
+    outcome = SiteOutcome(
+        site="heusden",
+        server="web1",
+        outcome="changed",
+        message="klaar “met” 'tekens'",
+        release_id="r2",
+        previous_release_id="r1",
+        seconds=1.9,
+        details={"steps": [{"step": "stage", "seconds": 0.3}]},
+    )
+    store.history.record_outcome(run, outcome)
+    clock.pass_seconds(2)
+    store.history.finish_run(run, "changed")
+    (recorded,) = store.history.outcomes("heusden")
+    for name in (
+        "site",
+        "server",
+        "outcome",
+        "message",
+        "release_id",
+        "previous_release_id",
+        "seconds",
+        "details",
+    ):
+        assert getattr(recorded, name) == getattr(outcome, name)
+    assert recorded.ring == "canary"
+    assert recorded.run.outcome == "changed"
+    assert recorded.run.started_at == "2026-11-23T18:00:00.000000+00:00"
+    assert recorded.run.finished_at == "2026-11-23T18:00:02.000000+00:00"
+
+
+def test_an_outcome_without_intent_is_kept_too(store: Store) -> None:
+    run = begin(store)
+    store.history.record_outcome(run, SiteOutcome("new", "web1", "ok"))
+    assert [(o.site, o.outcome) for o in store.history.outcomes()] == [("new", "ok")]
+
+
+def test_newest_first_limited_and_by_site(store: Store) -> None:
+    for number in range(5):
+        run = begin(store, "a", "b")
+        store.history.record_outcome(run, SiteOutcome("a", "web1", "ok", str(number)))
+        store.history.finish_run(run, "ok")
+    assert [r.run_id for r in store.history.runs(limit=2)] == [5, 4]
+    assert [o.message for o in store.history.outcomes("a", limit=3)] == ["4", "3", "2"]
+    assert {o.site for o in store.history.outcomes("a", "b")} == {"a", "b"}
+    assert store.history.outcomes("nowhere") == ()
+
+
+def test_last_good_passes_over_what_failed(store: Store) -> None:
+    assert store.history.last_good("a") is None
+    for word, release in (("changed", "r1"), ("ok", "r2"), ("failed", "r3"), ("rolled-back", "r2")):
+        run = begin(store, "a")
+        store.history.record_outcome(run, SiteOutcome("a", "web1", word, release_id=release))
+    good = store.history.last_good("a")
+    assert good is not None
+    assert good.release_id == "r2"
+    assert good.outcome == "ok"
+
+
+def test_untrusted_text_is_data(store: Store) -> None:
+    name = "x'); DROP TABLE runs; --"
+    run = begin(store, name)
+    store.history.record_outcome(run, SiteOutcome(name, name, "failed", name))
+    assert store.history.outcomes(name)[0].message == name
+
+
+def test_what_one_store_wrote_another_reads(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "h.sqlite3"
+    begin(open_store(path, clock=clock), "a")
+    assert len(open_store(path, clock=clock).history.runs()) == 1
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "h.sqlite3"
+    path.write_text("hello, I am a text file, and longer than a header" * 50)
+    with pytest.raises(StateError, match="not a history store") as caught:
+        open_store(path)
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(f"mv {path}")
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "h.sqlite3"
+    store = open_store(path)
+    with store._database.writing() as connection:
+        connection.exec_driver_sql("INSERT INTO schema_version (version) VALUES (9999)")
+    with pytest.raises(StateError, match="newer owc-deploy") as caught:
+        open_store(path)
+    assert caught.value.hint == "pip install --upgrade owc-deploy"
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="cannot be used") as caught:
+        open_store(tmp_path / "file" / "h.sqlite3")
+    assert caught.value.hint
+
+
+def test_a_path_that_is_a_folder_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(StateError):
+        open_store(tmp_path)
+
+
+def test_commits_survive_a_power_cut(store: Store) -> None:
+    with store._database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
