@@ -194,8 +194,16 @@ def _parse(raw: bytes) -> Node | Flaw | None:
                 return too_deep
         node = _NodeParser(text).get_single_node()
     except yaml.YAMLError as error:
-        return _syntax_flaw(text, error)
+        return _beyond_libyaml(text, error) or _syntax_flaw(text, error)
     return node if isinstance(node, Node) else None
+
+
+def _beyond_libyaml(text: str, error: yaml.YAMLError) -> Flaw | None:
+    """Find where nesting goes too deep when libyaml met its own limit (since 0.2.6) first."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None or "nesting depth" not in str(getattr(error, "problem", "")):
+        return None
+    return _first_too_deep(text[: mark.index])
 
 
 def _first_too_deep(text: str) -> Flaw | None:

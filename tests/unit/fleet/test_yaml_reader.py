@@ -120,6 +120,8 @@ def test_a_number_that_is_not_plainly_written_stays_text_for_the_schema_to_refus
         (b"a: &a [*a]\n", "too-deep", 1, 4, "nested"),
         (b"a" * (MAXIMUM_BYTES + 1), "too-large", 1, 1, "larger"),
         (b"[" * 200_000, "too-deep", 1, 41, "nested"),
+        (b"[" * 1_500, "too-deep", 1, 41, "nested"),
+        (b"- " * 1_500, "too-deep", 1, 81, "nested"),
         (b"a: " + b"[" * 60 + b"]" * 60, "too-deep", 1, 44, "nested"),
     ],
 )
