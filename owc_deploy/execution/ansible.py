@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar, get_args
 
 from owc_deploy.errors import ExecutionError
 from owc_deploy.execution.artefacts import packed
 from owc_deploy.execution.events import ServerResult
+from owc_deploy.execution.jobs import decommission_job, release_job, rollback_job
 from owc_deploy.execution.ports import (
     DecommissionRequest,
     ProgressCallback,
@@ -26,6 +28,7 @@ _SiteRequest = TypeVar("_SiteRequest", RollbackRequest, DecommissionRequest)
 _PROBE_SECONDS = 300.0
 _RELEASE_SECONDS = 3600.0
 _PROVISION_SECONDS = 3600.0
+_PARALLEL = 2
 _OUTCOME_WORDS = frozenset(get_args(OutcomeWord))
 # What ssh says when a connection that was there went away: the server may be at work still.
 _LOST = ("closed", "reset", "broken pipe", "not responding")
@@ -78,11 +81,11 @@ class AnsibleExecutor:
         wanted = {server: request.artefacts for server, request in requests.items()}
         with packed(self._fleet.settings.catalogue, wanted) as tars:
             result = self._run(
-                "release",
+                "transactions",
                 self._servers(requests),
                 per_server={
                     server: {
-                        "owc_specifications": list(request.specifications),
+                        "owc_jobs": [release_job(sent) for sent in request.specifications],
                         "owc_parallel": request.parallel,
                         "owc_artefacts_source": str(tars[server] or ""),
                     }
@@ -101,7 +104,7 @@ class AnsibleExecutor:
                 progress=on_progress,
             )
         sites = {server: request.sites for server, request in requests.items()}
-        return self._outcomes(result, "owc_release", sites)
+        return self._outcomes(result, sites)
 
     def rollback(
         self,
@@ -110,16 +113,11 @@ class AnsibleExecutor:
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.rollback`."""
+        now = datetime.now(UTC)
+        manifests = self._fleet.manifests
         return self._site_work(
-            "rollback",
-            "owc_rollbacks",
             requests,
-            lambda request: {
-                "site": request.site,
-                "release_id": request.release_id,
-                "observed_release": request.observed_release,
-                "restore_database": request.restore_database,
-            },
+            lambda request: rollback_job(request, manifests[request.site], now),
             on_progress,
         )
 
@@ -130,12 +128,9 @@ class AnsibleExecutor:
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.decommission`."""
+        now = datetime.now(UTC)
         return self._site_work(
-            "decommission",
-            "owc_decommissions",
-            requests,
-            lambda request: {"site": request.site, "observed_release": request.observed_release},
-            on_progress,
+            requests, lambda request: decommission_job(request, now), on_progress
         )
 
     def logs(self, server: str, site: str, *, lines: int) -> tuple[str, ...]:
@@ -165,17 +160,18 @@ class AnsibleExecutor:
 
     def _site_work(
         self,
-        playbook: str,
-        variable: str,
         requests: Mapping[str, tuple[_SiteRequest, ...]],
-        as_data: Callable[[_SiteRequest], dict[str, Any]],
+        as_job: Callable[[_SiteRequest], dict[str, Any]],
         progress: ProgressCallback | None,
     ) -> tuple[SiteOutcome, ...]:
         result = self._run(
-            playbook,
+            "transactions",
             self._servers(requests),
             per_server={
-                server: {variable: [as_data(request) for request in asked]}
+                server: {
+                    "owc_jobs": [as_job(request) for request in asked],
+                    "owc_parallel": _PARALLEL,
+                }
                 for server, asked in requests.items()
             },
             timeout_seconds=_RELEASE_SECONDS,
@@ -184,7 +180,7 @@ class AnsibleExecutor:
         sites = {
             server: tuple(request.site for request in asked) for server, asked in requests.items()
         }
-        return self._outcomes(result, f"owc_{playbook}", sites)
+        return self._outcomes(result, sites)
 
     def _servers(self, names: Iterable[str]) -> tuple[Server, ...]:
         return tuple(self._fleet.servers[name] for name in names)
@@ -223,14 +219,14 @@ class AnsibleExecutor:
         }
 
     def _outcomes(
-        self, result: PlaybookResult, module: str, sites: Mapping[str, Sequence[str]]
+        self, result: PlaybookResult, sites: Mapping[str, Sequence[str]]
     ) -> tuple[SiteOutcome, ...]:
         reasons = self._reasons(result)
         return tuple(
             outcome
             for server, asked in sites.items()
             for outcome in site_outcomes(
-                result.servers[server], module, asked, reasons.get(server, "")
+                result.servers[server], "owc_transactions", asked, reasons.get(server, "")
             )
         )
 

@@ -86,6 +86,8 @@ def ansible_settings(run: Path, fleet_root: Path, *, forks: int) -> dict[str, st
         "ANSIBLE_CONFIG": str(configuration),
         "ANSIBLE_LIBRARY": str(plugins / "modules"),
         "ANSIBLE_MODULE_UTILS": str(plugins / "module_utils"),
+        "ANSIBLE_ACTION_PLUGINS": str(plugins / "action"),
+        "OWC_MODULE_UTILS": str(plugins / "module_utils"),
         "ANSIBLE_ROLES_PATH": str(resource_folder("roles")),
         "ANSIBLE_INVENTORY_PLUGINS": str(Path(__file__).parent / "inventory_plugins"),
         "ANSIBLE_INVENTORY_ENABLED": "owc_run,host_list,script,auto,yaml,ini,toml",

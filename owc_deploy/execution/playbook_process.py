@@ -18,6 +18,8 @@ _GARBAGE_THRESHOLD = 100_000
 
 def _main() -> int:
     gc.set_threshold(_GARBAGE_THRESHOLD)
+    # The action plugin's own code, and the agent's of which it uses a part.
+    sys.path.append(os.environ["OWC_MODULE_UTILS"])
     # Ansible's ssh connection is OpenSSH; it imports paramiko (0.1 s) for a plugin that newer
     # versions no longer have. `None` makes that import fail, which Ansible expects.
     modules: dict[str, Any] = sys.modules

@@ -48,5 +48,5 @@ def render_files(manifest: Manifest) -> dict[str, str]:
     }
     return {
         name: _environment().get_template(f"{name}.j2").render(values)
-        for name in ("nginx.conf", "php-fpm.conf", "wp-config.php")
+        for name in ("freeze.php", "nginx.conf", "php-fpm.conf", "wp-config.php")
     }

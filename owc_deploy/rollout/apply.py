@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Any
 from owc_deploy.catalogue.models import Catalogue
 from owc_deploy.errors import OwcError, PlanStaleError, SecretError
 from owc_deploy.execution.fingerprint import provision_fingerprint
+from owc_deploy.execution.jobs import new_transaction_id
 from owc_deploy.execution.ports import (
     DecommissionRequest,
     Executor,
@@ -114,11 +114,6 @@ def apply_plan(
     return Applied(servers, tuple(sorted(outcomes, key=lambda outcome: order[outcome.site])))
 
 
-def new_release_id(now: datetime) -> str:
-    """Return a name for a release: its time in UTC, and four random bytes."""
-    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-
-
 def _private(
     fleet: Fleet, plan: Plan, now: datetime
 ) -> tuple[tuple[SiteSecret, ...], dict[str, str]]:
@@ -220,9 +215,15 @@ def _release_requests(
 def _sent(site: SitePlan, now: datetime) -> dict[str, Any]:
     return {
         **(site.specification or {}),
-        "release_id": new_release_id(now),
+        "release_id": new_transaction_id(now),
         "observed_release": site.observed_release,
-        "migrations": [list(command) for command in site.migrations],
+        "migrations": [
+            {"commands": [list(command) for command in site.migrations], "reversible": False}
+        ]
+        if site.migrations
+        else [],
+        "renamed": [],
+        "post_steps": [],
     }
 
 

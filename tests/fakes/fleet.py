@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from owc_deploy.errors import ExecutionError
+from owc_deploy.execution.jobs import BESIDE
 from owc_deploy.execution.ports import (
     DecommissionRequest,
     Progress,
@@ -21,9 +22,6 @@ from owc_deploy.execution.ports import (
 from owc_deploy.fleet.models import Server
 from owc_deploy.fleet.secrets import Sensitive
 from owc_deploy.plan.models import ObservedServer, OutcomeWord, SiteOutcome
-
-# What the release call puts beside a specification; not part of what is hashed.
-_BESIDE = ("release_id", "observed_release", "migrations")
 
 
 @dataclass
@@ -140,7 +138,7 @@ class FleetSimulator:
                 server.store.update(request.artefacts)
             for sent in request.specifications:
                 specification = copy.deepcopy(dict(sent))
-                beside = {key: specification.pop(key, "") for key in _BESIDE}
+                beside = {key: specification.pop(key, "") for key in BESIDE}
                 site = str(specification["site"])
                 outcome = self._work(name, site, beside["release_id"], beside["observed_release"])
                 outcomes.append(outcome)

@@ -288,6 +288,12 @@ def decode_options(raw: Any) -> Any:
         raise commands.CommandError("an option cannot be decoded: %s" % error) from None
 
 
+def serialized_list(texts: "list[str]") -> str:
+    """Return a list of texts as PHP serialises it."""
+    items = ['i:%d;s:%d:"%s";' % (n, len(t.encode()), t) for n, t in enumerate(texts)]
+    return "a:%d:{%s}" % (len(texts), "".join(items))
+
+
 def size_bytes(database: str) -> int:
     """Return what the database's tables and indexes take, 0 when there are none."""
     rows = execute(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from . import files, services, undo
 from .transaction import TOUCHED_OPTIONS, Transaction, now
 
@@ -13,9 +11,6 @@ class Decommission(Transaction):
 
     STEPS = ("snapshot", "mark", "switch", "services")
     FIRST_VISIBLE_STEP = "switch"
-
-    def __init__(self, job: "dict[str, Any]") -> None:
-        super().__init__(job["site"], job["transaction_id"], job["observed_release"])
 
     def snapshot(self) -> None:
         """Keep the database as it is at the end."""

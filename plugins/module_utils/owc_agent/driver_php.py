@@ -6,7 +6,7 @@ whatever a plugin prints cannot be mistaken for it. It is started as the site's 
 
 DRIVER = r"""<?php
 $request = json_decode(stream_get_contents(STDIN), true);
-$report = ['ended' => false, 'doing' => 'start', 'errors' => [], 'deactivated' => []];
+$report = ['ended' => false, 'doing' => 'start', 'errors' => [], 'deactivated' => [], 'php_messages' => []];
 $allow_plugin_changes = false;
 
 ob_start();
@@ -22,9 +22,11 @@ register_shutdown_function(static function () use ($request): void {
             preg_replace('~^.*/public/~', '', $error['file']),
             $error['line']
         );
-    } elseif (!$report['ended']) {
+    } elseif (!$report['ended'] && $request['action'] !== 'admin') {
+        // In wp-admin a block may well send the editor elsewhere, to its first settings say.
         $report['errors'][] = $report['doing'] . ' ended early';
     }
+    $report['php_messages'] = array_slice(array_keys($report['php_messages']), 0, 20);
     while (ob_get_level() > 0) {
         ob_end_clean();
     }
@@ -41,7 +43,21 @@ $_SERVER = [
     'REQUEST_TIME' => time(), 'REQUEST_TIME_FLOAT' => microtime(true),
 ] + $_SERVER;
 
+set_error_handler(static function (int $type, string $text, string $file, int $line): bool {
+    global $report;
+    if (error_reporting() & $type) {
+        $place = preg_replace('~^.*/public/~', '', $file);
+        $report['php_messages'][substr($text, 0, 200) . ' in ' . $place . ' line ' . $line] = true;
+    }
+    return false;
+});
+
 define('WP_DISABLE_FATAL_ERROR_HANDLER', true);
+// This is the release itself at work: a site that is frozen is frozen for others.
+define('OWC_RELEASING', true);
+if ($request['action'] === 'cron') {
+    define('DOING_CRON', true);
+}
 if ($request['action'] === 'schema') {
     define('WP_INSTALLING', true);
     // Nobody is to receive an e-mail about an account, and a town hall needs no sample comment.
@@ -75,7 +91,36 @@ $GLOBALS['wp_filter']['pre_wp_mail'][PHP_INT_MAX]['owc_deploy'] = [
 ];
 
 $report['doing'] = 'loading WordPress and its plugins';
+if ($request['action'] === 'admin') {
+    // A page of wp-admin that changes nothing, as an administrator sees it; here nobody logs in, so
+    // who it is is said.
+    function auth_redirect(): void {}
+    $GLOBALS['wp_filter']['determine_current_user'][PHP_INT_MAX]['owc_deploy'] = [
+        'accepted_args' => 0,
+        'function' => static function (): int {
+            global $wpdb;
+            return (int) $wpdb->get_var($wpdb->prepare(
+                "SELECT user_id FROM {$wpdb->usermeta} WHERE meta_key = %s AND meta_value LIKE %s ORDER BY user_id LIMIT 1",
+                $wpdb->prefix . 'capabilities',
+                '%"administrator"%'
+            ));
+        },
+    ];
+    $_SERVER['REQUEST_URI'] = $_SERVER['PHP_SELF'] = $_SERVER['SCRIPT_NAME'] = '/wp-admin/tools.php';
+    ob_start();
+    require $request['public'] . '/wp-admin/tools.php';
+    $page = (string) ob_get_clean();
+    if (stripos($page, '</html>') === false) {
+        $report['errors'][] = 'the page of wp-admin is cut short';
+    }
+    $report['ended'] = true;
+    exit;
+}
 require $request['public'] . '/wp-load.php';
+if ($request['action'] === 'cron') {
+    $report['ended'] = true;
+    exit;
+}
 require_once ABSPATH . 'wp-admin/includes/plugin.php';
 
 function owc_schema(array $request): void
@@ -112,6 +157,16 @@ function owc_configure(array $request): void
         }
         switch_theme($request['theme']);
     }
+    // A plugin that only got another folder is not new: nothing is activated, nothing was deactivated.
+    $active = (array) get_option('active_plugins', []);
+    foreach ($request['renamed'] as $from => $to) {
+        if (in_array($from, $active, true) && !in_array($to, $active, true)) {
+            $active[] = $to;
+        }
+    }
+    $allow_plugin_changes = true;
+    update_option('active_plugins', $active);
+    $allow_plugin_changes = false;
     foreach ($request['plugins'] as $plugin) {
         if (in_array($plugin, (array) get_option('active_plugins', []), true)) {
             continue;
@@ -126,7 +181,7 @@ function owc_configure(array $request): void
         }
     }
     $allow_plugin_changes = true;
-    update_option('active_plugins', $request['plugins']);
+    update_option('active_plugins', array_merge($request['plugins'], $request['leaving']));
     $allow_plugin_changes = false;
     $report['doing'] = 'writing the options that the manifest owns';
     foreach ($request['options'] as $name => $value) {
@@ -156,11 +211,14 @@ function owc_configure(array $request): void
 function owc_deactivate(array $request): void
 {
     global $report, $allow_plugin_changes;
+    $active = get_option('active_plugins', []);
     $allow_plugin_changes = true;
     foreach ($request['plugins'] as $plugin) {
         $report['doing'] = 'deactivating ' . $plugin;
         deactivate_plugins($plugin);
     }
+    // Off, but on the list until the new code serves: what needs them would switch itself off.
+    update_option('active_plugins', $active);
     $allow_plugin_changes = false;
 }
 
@@ -177,6 +235,9 @@ function owc_rehearse(array $request): void
     $report['theme'] = get_stylesheet();
     $report['locale'] = get_locale();
     $report['rest_namespaces'] = rest_get_server()->get_namespaces();
+    $report['rest_routes'] = array_keys(rest_get_server()->get_routes());
+    $report['database_version'] = (int) get_option('db_version');
+    $report['code_database_version'] = (int) $GLOBALS['wp_db_version'];
     $report['cron_hooks'] = array_values(array_unique(array_merge([], ...array_map('array_keys', array_values(array_filter(_get_cron_array() ?: [], 'is_array'))))));
     $report['doing'] = 'drawing the front page';
     remove_action('template_redirect', 'redirect_canonical');

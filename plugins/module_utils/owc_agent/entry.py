@@ -1,27 +1,24 @@
-"""The agent's command line, for the unit that carries one transaction: one job in, one outcome out.
+"""The agent's command line, for the units that start it.
 
-A job is a JSON file; its outcome is written beside it, so whoever started the unit may be gone.
+`run JOB` carries one transaction: its job is a JSON file, its outcome is written beside it, so
+whoever started the unit may be gone. `recover JOB` completes or undoes what that transaction left
+when its process was killed; `recover-all` does so for every site, after a reboot say.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
 import sys
 from typing import Any
 
-from . import files
+from . import files, layout, transaction
 from .decommission import Decommission
 from .release import Release
 from .rollback import Rollback
-from .transaction import StepError
 
 TRANSACTIONS = {"release": Release, "rollback": Rollback, "decommission": Decommission}
-
-
-def outcome_path(job_path: str) -> str:
-    """Return where the outcome of a job is written."""
-    return job_path[: -len(".json")] + ".outcome.json"
+_LOCK_SECONDS = 60.0
 
 
 def run_job(job: "dict[str, Any]") -> "dict[str, Any]":
@@ -29,15 +26,68 @@ def run_job(job: "dict[str, Any]") -> "dict[str, Any]":
     return TRANSACTIONS[job["action"]](job).run()
 
 
+def recover_job(job: "dict[str, Any]") -> "dict[str, Any]":
+    """Complete or undo what a killed transaction left and return the outcome."""
+    paths = layout.SitePaths(job["site"])
+    word, message = "failed", "its process was killed before it began"
+    try:
+        with transaction.site_lock(paths, _LOCK_SECONDS):
+            done = transaction.recover(paths)
+    except (transaction.BusyError, transaction.StepError) as error:
+        message = "its process was killed: %s" % error
+    else:
+        if done:
+            word = "changed" if done == transaction.COMPLETED else "rolled-back"
+            message = "its process was killed: %s" % done
+    live = paths.current_release()
+    return {
+        "site": paths.site,
+        "outcome": word,
+        "message": message,
+        "release_id": live,
+        "previous_release_id": job["observed_release"] if word == "changed" else live,
+        "seconds": 0.0,
+        "details": {},
+    }
+
+
+def recover_all() -> "list[str]":
+    """Complete or undo what killed transactions left, site by site; return what was done."""
+    done = []
+    for site in layout.site_names():
+        paths = layout.SitePaths(site)
+        # A running transaction holds its site, and needs no help.
+        with contextlib.suppress(transaction.BusyError):
+            try:
+                with transaction.site_lock(paths):
+                    words = transaction.recover(paths)
+            except (transaction.StepError, OSError) as error:
+                words = str(error)
+            if words:
+                done.append("%s: %s" % (site, words))
+    return done
+
+
 def _stop(number: int, frame: object) -> None:
     del number, frame
-    raise StepError("the server is stopping")
+    raise transaction.StepError("the server is stopping")
 
 
 def main() -> None:
-    """Run the job named on the command line; a SIGTERM fails the step at hand, which is undone."""
-    signal.signal(signal.SIGTERM, _stop)
-    path = sys.argv[1]
+    """Do what the command line says; a SIGTERM fails the step at hand, which is undone."""
+    action = sys.argv[1]
+    if action == "recover-all":
+        for line in recover_all():
+            sys.stdout.write(line + "\n")
+        return
+    path = sys.argv[2]
     job = files.read_json(path)
-    files.write_json(outcome_path(path), run_job(job), 0o600)
-    os.unlink(path)
+    if action == "recover":
+        outcome = recover_job(job)
+    else:
+        signal.signal(signal.SIGTERM, _stop)
+        outcome = run_job(job)
+    paths = layout.SitePaths(job["site"])
+    files.write_json(paths.outcome(job["transaction_id"]), outcome, 0o600)
+    for over in (paths.provisional, paths.verdict, paths.job):
+        files.remove_file(over(job["transaction_id"]))

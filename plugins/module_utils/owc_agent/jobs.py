@@ -1,19 +1,17 @@
-"""Starting transactions in units of their own and waiting for their outcomes.
+"""Transactions in units of their own: started, looked at, given their verdicts.
 
-Whoever waits may lose the connection or be killed: the unit goes on, and its outcome stays.
+Whoever asked may lose the connection or be killed: the unit goes on by itself, to its end or back
+to where it began, and how it ended stays on disk until it is asked for.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
-from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
-from typing import Any
+import time
+from typing import Any, Optional
 
-from . import commands, entry, files, install, layout
+from . import commands, files, install, layout
 
-TIMEOUT_SECONDS = 3600
 # One PHP process that runs out of memory fails its step, not the whole transaction; and when the
 # server goes down, the transaction is told first and has time to undo itself.
 UNIT_PROPERTIES = [
@@ -22,53 +20,140 @@ UNIT_PROPERTIES = [
     "--property=After=mariadb.service nginx.service",
     "--property=TimeoutStopSec=300",
 ]
+_POLL_SECONDS = 0.02
+_UNIT_LOOK_SECONDS = 0.5
+# The unit of a transaction that has just ended is there for a moment more.
+_ENDING_SECONDS = 5.0
 
 
-def new_transaction_id() -> str:
-    """Return a name for a transaction, sorted by time."""
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    return "%s-%s" % (stamp, secrets.token_hex(4))
-
-
-def run_jobs(jobs: "list[dict[str, Any]]", parallel: int) -> "list[dict[str, Any]]":
-    """Run the jobs of several sites, `parallel` at a time; return their outcomes in order."""
+def start(jobs: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
+    """Start the transactions of these jobs; return the outcomes of those that cannot begin."""
+    if not jobs:
+        return []
     run = install.install()
-    with ThreadPoolExecutor(max_workers=max(1, parallel)) as pool:
-        return list(pool.map(lambda job: _run_in_unit(run, job), jobs))
+    outcomes = [_start(run, job) for job in jobs]
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _run_in_unit(run: str, job: "dict[str, Any]") -> "dict[str, Any]":
-    site = job.get("site") or job["specification"]["site"]
+def _start(run: str, job: "dict[str, Any]") -> "Optional[dict[str, Any]]":
     try:
-        paths = layout.SitePaths(site)
-        job_id = layout.checked_release(job.get("transaction_id"))
-        os.makedirs(paths.journal, mode=0o700, exist_ok=True)
-        os.chmod(paths.root, 0o750)
-        path = os.path.join(paths.journal, job_id + ".job.json")
+        paths = layout.SitePaths(job["site"])
+        path = paths.job(job["transaction_id"])
+        if os.path.exists(path) or os.path.exists(paths.outcome(job["transaction_id"])):
+            # Asked for again, because the answer was lost with the connection.
+            return None
+        for folder in (layout.RUN, paths.run):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        _forget(paths)
         files.write_json(path, job, 0o600)
-        unit = "owc-transaction-%s.service" % paths.site
-        result = commands.run(
-            ["systemd-run", "--quiet", "--wait", "--collect", "--service-type=exec"]
-            + ["--unit=" + unit, *UNIT_PROPERTIES, "/usr/bin/python3", "-I", run, path],
-            timeout_seconds=TIMEOUT_SECONDS,
-            check=False,
+        recover = "/usr/bin/python3 -I %s recover %s" % (run, path)
+        arguments = ["systemd-run", "--quiet", "--collect", "--service-type=exec"]
+        arguments += ["--unit=" + unit_name(paths), *UNIT_PROPERTIES]
+        # However its process ended, nothing is left half done; when it ended well nothing is run.
+        arguments.append(
+            "--property=ExecStopPost=/bin/sh -c 'test ! -e %s || exec %s'" % (path, recover)
         )
-        outcome = files.read_json(entry.outcome_path(path))
-        if outcome is not None:
-            files.remove_file(entry.outcome_path(path))
-            return dict(outcome)
+        arguments += ["/usr/bin/python3", "-I", run, "run", path]
+        deadline = time.monotonic() + _ENDING_SECONDS
+        while True:
+            result = commands.run(arguments, check=False)
+            words = commands.last_words(result)
+            if result.returncode == 0:
+                return None
+            busy = "already" in words and unit_name(paths) in words
+            if not busy or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
         files.remove_file(path)
-        words = commands.last_words(result)
-        busy = "already" in words and unit in words
         message = "another transaction is changing this site" if busy else words
-        return _without_outcome(site, "busy" if busy else "failed", message or "no outcome")
-    except commands.CommandError as error:
-        return _without_outcome(str(site), "inconclusive", "it may be going on: %s" % error)
-    except (OSError, layout.NameRefusedError) as error:
-        return _without_outcome(str(site), "failed", str(error))
+        return without_outcome(paths.site, "busy" if busy else "failed", message)
+    except (OSError, commands.CommandError, layout.NameRefusedError) as error:
+        return without_outcome(str(job["site"]), "failed", str(error))
 
 
-def _without_outcome(site: str, word: str, message: str) -> "dict[str, Any]":
+def _forget(paths: layout.SitePaths) -> None:
+    """Remove outcomes of before; they were kept in case their answer was lost with a connection."""
+    for name in os.listdir(paths.run):
+        if name.endswith(".outcome.json"):
+            files.remove_file(os.path.join(paths.run, name))
+
+
+def unit_name(paths: layout.SitePaths) -> str:
+    """Return the name of the unit that carries a transaction of this site."""
+    return "owc-transaction-%s.service" % paths.site
+
+
+def give_verdicts(verdicts: "list[dict[str, Any]]") -> None:
+    """Tell waiting transactions what was seen of them from outside.
+
+    Each has `site`, `transaction_id`, `verdict` (`pass`, `fail`, `inconclusive`), `reason` and
+    `evidence`.
+    """
+    for item in verdicts:
+        paths = layout.SitePaths(item["site"])
+        if os.path.exists(paths.provisional(item["transaction_id"])):
+            document = {name: item[name] for name in ("verdict", "reason", "evidence")}
+            files.write_json(paths.verdict(item["transaction_id"]), document, 0o600)
+
+
+def wait(
+    flights: "list[dict[str, str]]", settled: "list[dict[str, str]]", wait_seconds: float
+) -> "tuple[list[dict[str, Any]], list[dict[str, Any]]]":
+    """Return the outcomes of transactions that ended, and of those that wait to be confirmed.
+
+    Returns once all of `settled`, which have their verdict, have ended and any of `flights` ended
+    or waits; or after `wait_seconds`, with what there is.
+    """
+    deadline = time.monotonic() + wait_seconds
+    next_look = time.monotonic() + _UNIT_LOOK_SECONDS
+    finished: "dict[str, dict[str, Any]]" = {}
+    while True:
+        look = time.monotonic() >= next_look
+        if look:
+            next_look = time.monotonic() + _UNIT_LOOK_SECONDS
+        for flight in (*settled, *flights):
+            if flight["site"] not in finished:
+                outcome = _ended(flight, look_at_unit=look)
+                if outcome is not None:
+                    finished[flight["site"]] = outcome
+        waiting = [
+            document
+            for document in (_waiting(flight) for flight in flights)
+            if document is not None and document["site"] not in finished
+        ]
+        all_settled = all(flight["site"] in finished for flight in settled)
+        moved = waiting or any(flight["site"] in finished for flight in flights) or not flights
+        if (all_settled and moved) or time.monotonic() > deadline:
+            return list(finished.values()), waiting
+        time.sleep(_POLL_SECONDS)
+
+
+def _waiting(flight: "dict[str, str]") -> "Optional[dict[str, Any]]":
+    paths = layout.SitePaths(flight["site"])
+    found: "Optional[dict[str, Any]]" = files.read_json(paths.provisional(flight["transaction_id"]))
+    return found
+
+
+def _ended(flight: "dict[str, str]", *, look_at_unit: bool) -> "Optional[dict[str, Any]]":
+    paths = layout.SitePaths(flight["site"])
+    path = paths.outcome(flight["transaction_id"])
+    outcome: "Optional[dict[str, Any]]" = files.read_json(path)
+    if outcome is None and look_at_unit and _is_gone(paths):
+        outcome = files.read_json(path) or without_outcome(
+            paths.site, "inconclusive", "its transaction ended without a word; see: owc-deploy logs"
+        )
+    return outcome
+
+
+def _is_gone(paths: layout.SitePaths) -> bool:
+    # `deactivating` is not gone: what was left half done is being undone just then.
+    asked = ["systemctl", "show", "--property=ActiveState", "--value", unit_name(paths)]
+    state = commands.run(asked)
+    return state.stdout.decode().strip() in ("inactive", "failed")
+
+
+def without_outcome(site: str, word: str, message: str) -> "dict[str, Any]":
+    """Return an outcome for a transaction that could not say one itself."""
     return {
         "site": site,
         "outcome": word,

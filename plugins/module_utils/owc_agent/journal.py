@@ -7,6 +7,7 @@ called `transaction.jsonl` belongs to a transaction that was killed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from typing import Any, Optional
@@ -14,6 +15,9 @@ from typing import Any, Optional
 from . import files, layout
 
 OPEN_NAME = "transaction.jsonl"
+# Room on the disk that is kept for undoing: a full disk is what most often has to be undone.
+RESERVE_NAME = "reserve"
+RESERVE_BYTES = 256 << 10
 
 
 class Journal:
@@ -22,12 +26,22 @@ class Journal:
     def __init__(self, paths: layout.SitePaths) -> None:
         self._folder = paths.journal
         self._path = os.path.join(paths.journal, OPEN_NAME)
+        self._reserve = os.path.join(paths.journal, RESERVE_NAME)
 
     def start(self, header: "dict[str, Any]") -> None:
         """Begin a journal; `header` names the release and the release that was live."""
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
+        descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        finally:
+            os.close(descriptor)
         self._append({"start": header})
         files.sync_folder(self._folder)
+
+    def free_reserve(self) -> None:
+        """Give up the room that was kept, before undoing begins to write."""
+        files.remove_file(self._reserve)
 
     def begin(self, step: str) -> None:
         """Announce a step."""
@@ -45,6 +59,7 @@ class Journal:
         """Close the journal and keep it under the release's name."""
         self._append({"finish": outcome})
         os.replace(self._path, os.path.join(self._folder, release_id + ".jsonl"))
+        files.remove_file(self._reserve)
         files.sync_folder(self._folder)
 
     def entries(self) -> "list[dict[str, Any]]":
@@ -102,7 +117,8 @@ class Journal:
         line = b"\n" + json.dumps(entry, sort_keys=True).encode() + b"\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(descriptor, line)
+            if os.write(descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, "no room left for the journal", self._path)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

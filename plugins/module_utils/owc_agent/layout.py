@@ -17,6 +17,9 @@ SITES = SRV + "/sites"
 AGENT_ROOT = "/usr/local/lib/owc-deploy"
 PROVISIONED = "/etc/owc-deploy/provisioned.json"
 ACME_WEBROOT = "/var/lib/owc-deploy/acme"
+# In memory: what a transaction and whoever waits for it tell each other. A full disk cannot silence
+# them, and after a reboot nobody waits.
+RUN = "/run/owc-deploy"
 
 _SITE = re.compile(r"[a-z][a-z0-9-]{0,25}[a-z0-9]")
 _RELEASE = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
@@ -106,7 +109,10 @@ class SitePaths:
         self.journal = os.path.join(self.root, "journal")
         self.snapshots = os.path.join(self.root, "snapshots")
         self.activations = os.path.join(self.root, "activations.jsonl")
+        self.run = os.path.join(RUN, self.site)
         self.lock = os.path.join(self.root, "lock")
+        self.frozen = os.path.join(self.root, "frozen.json")
+        self.writing_lock = os.path.join(self.shared, "writing.lock")
         self.decommissioned = os.path.join(self.root, "decommissioned.json")
         self.user = "owc-" + self.site
         self.database = "owc_" + self.site.replace("-", "_")
@@ -125,6 +131,22 @@ class SitePaths:
     def snapshot(self, release_id: str) -> str:
         """Return the database snapshot that was taken before one release."""
         return os.path.join(self.snapshots, checked_release(release_id) + ".sql.gz")
+
+    def job(self, transaction_id: str) -> str:
+        """Return where a transaction's job is; the file is gone once the transaction ended."""
+        return os.path.join(self.run, checked_release(transaction_id) + ".job.json")
+
+    def outcome(self, transaction_id: str) -> str:
+        """Return where a transaction says how it ended."""
+        return os.path.join(self.run, checked_release(transaction_id) + ".outcome.json")
+
+    def provisional(self, transaction_id: str) -> str:
+        """Return where a transaction says that it waits to be confirmed."""
+        return os.path.join(self.run, checked_release(transaction_id) + ".provisional.json")
+
+    def verdict(self, transaction_id: str) -> str:
+        """Return where a waiting transaction looks for its verdict."""
+        return os.path.join(self.run, checked_release(transaction_id) + ".verdict.json")
 
     def current_release(self) -> str:
         """Return the id of the live release, `""` when there is none: what the link itself says."""

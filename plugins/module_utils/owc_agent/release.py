@@ -13,9 +13,10 @@ import pwd
 import shutil
 from typing import Any
 
-from . import commands, database, files, gate, layout, services, undo, wordpress
+from . import commands, database, files, freeze, gate, layout, phplog, services, undo, wordpress
 from .transaction import (
     TOUCHED_OPTIONS,
+    InconclusiveError,
     StepError,
     Transaction,
     activations,
@@ -26,7 +27,13 @@ from .transaction import (
 
 # A release wants twice the latest snapshot free, and this much besides.
 FREE_BYTES = 200 << 20
-FREE_INODES = 10_000
+FREE_INODES = 5_000
+# Hard links need no inode, folders do: a WordPress with its blocks has some hundreds of them.
+FOLDERS_OF_A_RELEASE = 3_000
+# How long a release whose gate cannot tell is looked at again before it is undone.
+PATIENCE_SECONDS = 60.0
+MIGRATION_TIMEOUT_SECONDS = 1800
+POST_STEP_TIMEOUT_SECONDS = 600
 # What deactivation hooks take away: cron events, and the capabilities of roles.
 DEACTIVATION_OPTIONS = ("cron", "wp_user_roles")
 # Snapshots that belong to no release that is kept: of rollbacks, decommissions, interruptions.
@@ -38,30 +45,60 @@ class Release(Transaction):
     """The release of one specification on this server; `transaction_id` is the release's id."""
 
     STEPS = (
+        "room",
         "stage",
         "identity",
         "database",
         "certificate",
         "preflight",
+        "baseline",
+        "freeze",
         "snapshot",
         "deactivate",
         "schema",
         "configure",
         "migrate",
+        "post_steps",
         "rehearse",
         "switch",
         "services",
+        "settle",
         "gate",
         "record",
+        "confirm",
     )
     FIRST_VISIBLE_STEP = "deactivate"
 
     def __init__(self, job: "dict[str, Any]") -> None:
+        super().__init__(job)
         self.specification: "dict[str, Any]" = job["specification"]
-        super().__init__(self.specification["site"], job["transaction_id"], job["observed_release"])
         self.release_id = self.transaction_id
-        self.migrations: "list[list[str]]" = job["migrations"]
-        self.database_changed = False
+        self.migrations: "list[dict[str, Any]]" = job["migrations"]
+        self.wanted_post_steps: "list[list[str]]" = job["post_steps"]
+        self.renamed = {item["from"]: item["to"] for item in job["renamed"]}
+        self.leaving: "list[str]" = []
+        self.before: "dict[str, Any]" = {}
+        self.log_before: "list[str]" = []
+        self.log_position = ""
+        self.checked = 0
+        self.created = False
+        # Whether the code that is left could still read the data.
+        self.data_moved = False
+
+    def room(self) -> None:
+        """Check that the disk has room for the release, a snapshot and its way back."""
+        # A dump, compressed at worst to its own size, and a second copy while it is brought back.
+        needed = FREE_BYTES + 2 * database.size_bytes(self.paths.database)
+        inodes = FREE_INODES + FOLDERS_OF_A_RELEASE
+        for folder in (layout.SITES, database.DATA_FOLDER):
+            room = os.statvfs(folder)
+            free = room.f_bavail * room.f_frsize
+            if free < needed:
+                words = (folder, free >> 20, needed >> 20)
+                raise StepError("%s has %d MB free, %d MB are needed" % words)
+            if room.f_files and room.f_favail < inodes:
+                words = (folder, room.f_favail, inodes)
+                raise StepError("%s has %d inodes free, %d are needed" % words)
 
     def stage(self) -> None:
         """Build the release's tree from the store with hard links."""
@@ -145,7 +182,9 @@ class Release(Transaction):
         os.makedirs(paths.tls, mode=0o700, exist_ok=True)
         if not os.path.exists(paths.salts):
             files.write_atomic(paths.salts, wordpress.make_salts(), 0o440, (0, user.pw_gid))
-        for name in ("wp-config.php", "release.json"):
+        if not os.path.exists(paths.writing_lock):
+            files.write_atomic(paths.writing_lock, b"", 0o644)
+        for name in ("freeze.php", "wp-config.php", "release.json"):
             os.chown(os.path.join(paths.release(self.release_id), name), 0, user.pw_gid)
         if changed:
             # nginx's workers take their groups when they start; a reload starts new ones.
@@ -155,7 +194,7 @@ class Release(Transaction):
         """Make the database, if this is the site's first release here; see to its user's rights."""
         if not database.exists(self.paths.database):
             self.journal.undo({"undo": "drop-database"})
-            self.database_changed = True
+            self.created = True
         database.create(self.paths)
 
     def certificate(self) -> None:
@@ -170,24 +209,33 @@ class Release(Transaction):
                 raise StepError("no certificate: %s is missing from %s" % (name, self.paths.tls))
 
     def preflight(self) -> None:
-        """Check room and every configuration file, as it would be, before anything is touched."""
+        """Check every configuration file, as it would be, before anything is touched."""
         paths = self.paths
-        # A dump, compressed at worst to its own size, and a second copy while it is brought back.
-        needed = FREE_BYTES + 2 * database.size_bytes(paths.database)
-        for folder in (paths.root, database.DATA_FOLDER):
-            room = os.statvfs(folder)
-            free = room.f_bavail * room.f_frsize
-            if free < needed:
-                words = (folder, free >> 20, needed >> 20)
-                raise StepError("%s has %d MB free, %d MB are needed" % words)
-            if room.f_files and room.f_favail < FREE_INODES:
-                words = (folder, room.f_favail, FREE_INODES)
-                raise StepError("%s has %d inodes free, %d are needed" % words)
         for name in ("php", "php-fpm"):
             if not os.path.exists(os.path.join(paths.release(self.release_id), name)):
                 raise StepError("PHP %s is not on this server" % self.specification["php"])
         services.test_staged_php_fpm(paths, self.release_id)
         services.test_staged_nginx(paths, self.release_id)
+
+    def baseline(self) -> None:
+        """See how the site is before: what is broken already is not held against the release."""
+        if not self.previous:
+            return
+        document = files.read_json(os.path.join(self.paths.release(self.previous), "release.json"))
+        specification = (document or {}).get("specification")
+        if specification is None:
+            return
+        domain = specification["domains"][0]
+        hooks = gate.cron_hooks(options(self.paths, ["cron"]).get("cron"))
+        self.before = gate.take_baseline(specification, hooks, lambda path: gate.ask(domain, path))
+        self.log_before = phplog.lines_until(self.paths)
+        self.log_position = phplog.cursor()
+
+    def freeze(self) -> None:
+        """Refuse writes, if this release moves data; nothing else is worth refusing them for."""
+        if self.previous and (self.migrations or self._schema_differs()):
+            self.journal.undo({"undo": "thaw"})
+            freeze.freeze(self.paths, "release %s" % self.release_id)
 
     def snapshot(self) -> None:
         """Keep the database as it is now, outside WordPress."""
@@ -200,24 +248,25 @@ class Release(Transaction):
             return
         wanted = gate.expected_plugins(self.specification)
         active = active_plugins_of(self.paths)
-        leaving = [plugin for plugin in reversed(active) if plugin not in wanted]
-        if leaving:
+        self.leaving = [plugin for plugin in reversed(active) if plugin not in wanted]
+        going = [plugin for plugin in self.leaving if plugin not in self.renamed]
+        if going:
             values = database.read_options(self.paths.database, list(DEACTIVATION_OPTIONS))
             self.journal.undo({"undo": "options", "values": values})
             try:
-                self._drive("deactivate", {"plugins": leaving}, release_id=self.previous)
+                self._drive("deactivate", {"plugins": going}, release_id=self.previous)
             except wordpress.WordPressError as error:
-                # The old code may be the broken one; `configure` takes the plugins off the list.
+                # The old code may be the broken one; `settle` takes the plugins off the list.
                 self.notes.append("deactivating in the old release: %s" % error)
 
     def schema(self) -> None:
         """Install WordPress, or upgrade its database, when the code asks for it."""
-        wanted = wordpress.code_database_version(self.paths.public(self.release_id))
-        present = int(options(self.paths, ["db_version"]).get("db_version") or 0)
-        if present == wanted:
+        if not self._schema_differs():
             return
-        if present:
+        wanted = wordpress.code_database_version(self.paths.public(self.release_id))
+        if self._present_schema():
             self._changing_database()
+            self.data_moved = True
         report = self._drive("schema", self._people_and_title(), timeout_seconds=900)
         if report.get("database_version") != wanted:
             raise StepError(
@@ -232,6 +281,10 @@ class Release(Transaction):
             **self._people_and_title(),
             "theme": specification["theme"]["folder"],
             "plugins": list(gate.expected_plugins(specification)),
+            # They stay on the list while the old code serves: without them its other blocks would
+            # switch themselves off. The new code, which has them not, passes over them.
+            "leaving": self.leaving,
+            "renamed": self.renamed,
             "options": owned,
         }
         self._drive("configure", request, timeout_seconds=300)
@@ -241,13 +294,28 @@ class Release(Transaction):
         if not self.migrations:
             return
         self._changing_database()
-        for command in self.migrations:
-            wordpress.wp_cli(self.paths, self.release_id, list(command), timeout_seconds=1800)
+        for migration in self.migrations:
+            self.data_moved = self.data_moved or not migration["reversible"]
+            for command in migration["commands"]:
+                wordpress.wp_cli(
+                    self.paths,
+                    self.release_id,
+                    list(command),
+                    float(migration.get("timeout_seconds", MIGRATION_TIMEOUT_SECONDS)),
+                )
+
+    def post_steps(self) -> None:
+        """Run what blocks ask for after each of their updates."""
+        for command in self.wanted_post_steps:
+            wordpress.wp_cli(self.paths, self.release_id, list(command), POST_STEP_TIMEOUT_SECONDS)
 
     def rehearse(self) -> None:
-        """Load WordPress in the new release, compare with the lock, draw the front page."""
-        report = self._drive("rehearse", {})
-        self.problems = gate.judge_report(self.specification, report)
+        """Load the new release in every way it will be loaded, and compare with the lock."""
+        report = wordpress.rehearse(self.paths, self.release_id, self._request({}))
+        found = gate.judge_report(self.specification, report)
+        self.problems, excused = gate.blame(found, self.before)
+        self.notes += excused
+        self.notes += ["PHP said, while rehearsing: %s" % said for said in report["php_messages"]]
         if self.problems:
             raise StepError("; ".join(self.problems))
 
@@ -262,16 +330,34 @@ class Release(Transaction):
         """Make PHP-FPM, cron and nginx match the live release."""
         services.converge(self.paths, self.previous, self.release_id)
 
+    def settle(self) -> None:
+        """Take off the list of active plugins what the old code still needed there."""
+        wanted = list(gate.expected_plugins(self.specification))
+        active = active_plugins_of(self.paths)
+        kept = [plugin for plugin in active if plugin not in self.leaving or plugin in wanted]
+        if kept != active:
+            value = database.serialized_list(kept).encode().hex()
+            database.write_options(self.paths.database, {"active_plugins": value})
+
     def gate(self) -> None:
-        """Ask the live site, as a visitor would, and look at the active plugins once more."""
+        """Ask the live site as a visitor would, and look at its plugins and log once more."""
         pages = self.specification["gate"]["pages"]
-        answers = gate.ask_pages(self.specification["domains"][0], pages)
-        self.problems = gate.judge_answers(pages, answers)
-        wanted = set(gate.expected_plugins(self.specification))
-        self.problems += [
-            "%s switched itself off" % plugin
-            for plugin in sorted(wanted - set(active_plugins_of(self.paths)))
-        ]
+        verdict = gate.ask_pages(
+            self.specification["domains"][0], pages, PATIENCE_SECONDS, self.before
+        )
+        self.notes += verdict.notes
+        self.problems = list(verdict.problems)
+        wanted = gate.expected_plugins(self.specification)
+        off = sorted(set(wanted) - set(active_plugins_of(self.paths)))
+        self.problems += ["%s switched itself off" % plugin for plugin in off]
+        said = phplog.new_messages(
+            self.log_before, phplog.lines_since(self.paths, self.log_position)
+        )
+        self.problems += ["new in the PHP log: " + str(each) for each in said if each.is_fatal]
+        self.notes += ["new in the PHP log: " + str(each) for each in said if not each.is_fatal]
+        self.checked = verdict.checked + len(wanted) + 1
+        if verdict.word == "inconclusive" and self.problems == verdict.problems:
+            raise InconclusiveError("; ".join(self.problems))
         if self.problems:
             raise StepError("; ".join(self.problems))
 
@@ -285,12 +371,15 @@ class Release(Transaction):
             "release_id": self.release_id,
             "previous_release_id": self.previous,
             "outcome": "changed",
-            "database_changed": self.database_changed,
+            "database_changed": self.data_moved or self.created,
             "at": now(),
         }
 
     def tidy(self) -> None:
-        """Prune what is past keeping."""
+        """Keep what was seen from outside with the release; prune what is past keeping."""
+        if self.evidence:
+            path = os.path.join(self.paths.release(self.release_id), "evidence.json")
+            files.write_json(path, self.evidence, 0o640)
         prune(self.paths, int(self.specification["releases_kept"]))
 
     def _drive(
@@ -300,10 +389,23 @@ class Release(Transaction):
         release_id: str = "",
         timeout_seconds: float = 120,
     ) -> "dict[str, Any]":
-        document = {"url": self.specification["url"], **request}
         return wordpress.drive(
-            self.paths, release_id or self.release_id, action, document, timeout_seconds
+            self.paths,
+            release_id or self.release_id,
+            action,
+            self._request(request),
+            timeout_seconds,
         )
+
+    def _request(self, request: "dict[str, Any]") -> "dict[str, Any]":
+        return {"url": self.specification["url"], **request}
+
+    def _present_schema(self) -> int:
+        return int(options(self.paths, ["db_version"]).get("db_version") or 0)
+
+    def _schema_differs(self) -> bool:
+        wanted = wordpress.code_database_version(self.paths.public(self.release_id))
+        return self._present_schema() != wanted
 
     def _people_and_title(self) -> "dict[str, Any]":
         return {
@@ -313,8 +415,7 @@ class Release(Transaction):
         }
 
     def _changing_database(self) -> None:
-        if not self.database_changed:
-            self.database_changed = True
+        if not self.created:
             self.journal.undo({"undo": "restore-database", "snapshot_of": self.release_id})
 
 

@@ -10,8 +10,8 @@ import os
 from typing import Any
 
 from . import database, files, gate, layout, services, undo
-from .release import owned_options, refresh_state
-from .transaction import StepError, Transaction, activations, now
+from .release import PATIENCE_SECONDS, owned_options, refresh_state
+from .transaction import InconclusiveError, StepError, Transaction, activations, now
 
 
 class Rollback(Transaction):
@@ -26,11 +26,12 @@ class Rollback(Transaction):
         "switch",
         "services",
         "gate",
+        "confirm",
     )
     FIRST_VISIBLE_STEP = "restore"
 
     def __init__(self, job: "dict[str, Any]") -> None:
-        super().__init__(job["site"], job["transaction_id"], job["observed_release"])
+        super().__init__(job)
         self.target = layout.checked_release(job["release_id"])
         self.restore_allowed = bool(job["restore_database"])
         self.specification: "dict[str, Any]" = {}
@@ -91,7 +92,10 @@ class Rollback(Transaction):
         """Ask the site as a visitor would."""
         pages = self.specification["gate"]["pages"]
         domain = self.specification["domains"][0]
-        self.problems = gate.judge_answers(pages, gate.ask_pages(domain, pages))
+        verdict = gate.ask_pages(domain, pages, PATIENCE_SECONDS, {})
+        self.problems = list(verdict.problems)
+        if verdict.word == "inconclusive":
+            raise InconclusiveError("; ".join(self.problems))
         if self.problems:
             raise StepError("; ".join(self.problems))
 

@@ -11,12 +11,14 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import time
 import traceback
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
-from . import commands, database, files, journal, layout, undo, wordpress
+from . import commands, database, files, freeze, journal, layout, undo, wordpress
 
 # Options that switching themes, activating plugins and installing languages change, beside those
 # that the manifest owns. Each release keeps their values, so that going back needs no WordPress.
@@ -35,21 +37,37 @@ class StepError(Exception):
     """A step that did not do what it should; the message is for the person who reads the plan."""
 
 
+class InconclusiveError(StepError):
+    """It cannot be said whether a step did what it should."""
+
+
 class BusyError(Exception):
     """Another transaction holds this site."""
 
 
+VERDICT_POLL_SECONDS = 0.02
+# What `recover` says it did.
+COMPLETED = "an interrupted transaction was completed"
+UNDONE = "an interrupted transaction was undone"
+
+
 class Transaction:
-    """One change of one site; subclasses name their steps and have a method for each."""
+    """One change of one site; subclasses name their steps and have a method for each.
+
+    A job says which `site`, the `transaction_id`, the `observed_release` that its plan saw live,
+    and for how many seconds (`confirmation_seconds`) the result waits to be confirmed.
+    """
 
     STEPS: "tuple[str, ...]" = ()
     # Until this step has ended nothing that a visitor or an editor could see has been changed.
     FIRST_VISIBLE_STEP = ""
 
-    def __init__(self, site: str, transaction_id: str, observed_release: str) -> None:
-        self.paths = layout.SitePaths(site)
-        self.transaction_id = layout.checked_release(transaction_id)
-        self.observed_release = observed_release
+    def __init__(self, job: "dict[str, Any]") -> None:
+        self.paths = layout.SitePaths(job["site"])
+        self.transaction_id = layout.checked_release(job["transaction_id"])
+        self.observed_release = str(job["observed_release"])
+        self.confirmation_seconds = float(job["confirmation_seconds"])
+        self.evidence: "dict[str, Any]" = {}
         self.previous = ""
         self.journal = journal.Journal(self.paths)
         self.problems: "list[str]" = []
@@ -75,13 +93,31 @@ class Transaction:
     def tidy(self) -> None:
         """Do what may fail without harm, once the transaction is over."""
 
+    def confirm(self) -> None:
+        """Wait for whoever asked for the change to say that it is good, seen from there.
+
+        Without a word in time nobody is there to see what became of the site, or nobody can reach
+        it any more because of this very change: it is undone.
+        """
+        path = self.paths.verdict(self.transaction_id)
+        provisional = self._outcome("provisional", "")
+        files.write_json(self.paths.provisional(self.transaction_id), provisional, 0o600)
+        deadline = time.monotonic() + self.confirmation_seconds
+        verdict = files.read_json(path)
+        while verdict is None:
+            if time.monotonic() > deadline:
+                raise StepError("nobody confirmed it in %d seconds" % self.confirmation_seconds)
+            time.sleep(VERDICT_POLL_SECONDS)
+            verdict = files.read_json(path)
+        self.evidence = verdict["evidence"]
+        if verdict["verdict"] == "inconclusive":
+            raise InconclusiveError(verdict["reason"])
+        if verdict["verdict"] != "pass":
+            raise StepError(verdict["reason"])
+
     def _run_locked(self) -> "dict[str, Any]":
         os.makedirs(self.paths.releases, mode=0o755, exist_ok=True)
-        with open(self.paths.lock, "w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BusyError("another transaction is changing this site") from None
+        with site_lock(self.paths):
             recovered = recover(self.paths)
             self.previous = self.paths.current_release()
             if self.previous != self.observed_release:
@@ -104,8 +140,10 @@ class Transaction:
                 seconds = round(time.monotonic() - began, 3)
                 self.journal.end(step, seconds)
                 self.steps.append({"step": step, "seconds": seconds})
+            _hold_signals()
             self.journal.commit(self.activation())
         except Exception as error:
+            _hold_signals()
             return self._undone(step, error)
         complete(self.paths, self.journal)
         try:
@@ -121,10 +159,15 @@ class Transaction:
             # The journal stays open: the next transaction tries to undo the rest first.
             incomplete = "%s (undo incomplete: %s)" % (message, "; ".join(failures))
             return self._outcome("failed", incomplete)
-        visible = self.STEPS.index(step) >= self.STEPS.index(self.FIRST_VISIBLE_STEP)
-        outcome = self._outcome("rolled-back" if visible else "failed", message)
+        outcome = self._outcome(self._word_for(step, error), message)
         self.journal.finish(self.transaction_id, outcome)
         return outcome
+
+    def _word_for(self, step: str, error: Exception) -> str:
+        if isinstance(error, InconclusiveError):
+            return "inconclusive"
+        visible = self.STEPS.index(step) >= self.STEPS.index(self.FIRST_VISIBLE_STEP)
+        return "rolled-back" if visible else "failed"
 
     def _outcome(self, word: str, message: str) -> "dict[str, Any]":
         return {
@@ -137,6 +180,7 @@ class Transaction:
                 "steps": self.steps,
                 "problems": self.problems,
                 "notes": self.notes,
+                **({"evidence": self.evidence} if self.evidence else {}),
             },
         }
 
@@ -151,6 +195,27 @@ class Transaction:
         return True
 
 
+@contextlib.contextmanager
+def site_lock(paths: layout.SitePaths, wait_seconds: float = 0.0) -> "Iterator[None]":
+    """Hold a site; raises BusyError when somebody else does, for longer than `wait_seconds`."""
+    deadline = time.monotonic() + wait_seconds
+    with open(paths.lock, "w", encoding="utf-8") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise BusyError("another transaction is changing this site") from None
+                time.sleep(0.1)
+        yield
+
+
+def _hold_signals() -> None:
+    """Let a server that goes down wait until what is being completed or undone is so."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+
 def complete(paths: layout.SitePaths, written: journal.Journal) -> None:
     """Finish a committed transaction: record what it made live, close its journal."""
     activation = written.committed() or {}
@@ -159,11 +224,14 @@ def complete(paths: layout.SitePaths, written: journal.Journal) -> None:
         record_activation(paths, activation)
     if activation:
         files.remove_file(paths.decommissioned)
+    freeze.thaw(paths)
     written.finish(pending["transaction_id"], {"outcome": "changed"})
 
 
 def recover(paths: layout.SitePaths) -> str:
     """Complete or undo a transaction that was killed; return what was done, `""` for nothing.
+
+    Whoever calls this holds the site's lock, so the transaction is not merely running.
 
     Undoing may take away what was written since, when the machine ran on for a while, so a copy of
     the database is kept first. Raises StepError when it cannot be undone: the site must not be
@@ -175,9 +243,11 @@ def recover(paths: layout.SitePaths) -> str:
         return ""
     if written.committed() is not None:
         complete(paths, written)
-        return "an interrupted transaction was completed"
+        return COMPLETED
     operations = [operation["undo"] for _number, operation in written.undo_operations()]
-    if any(name in undo.DESTRUCTIVE for name in operations) and has_tables(paths):
+    # A frozen site has not been written to by anybody, however long ago it was.
+    frozen = os.path.exists(paths.frozen)
+    if not frozen and any(n in undo.DESTRUCTIVE for n in operations) and has_tables(paths):
         copy = os.path.join(paths.snapshots, "interrupted-%d.sql.gz" % int(time.time()))
         database.dump(paths.database, copy)
     failures = undo.undo_all(paths, written)
@@ -186,7 +256,7 @@ def recover(paths: layout.SitePaths) -> str:
     written.finish(
         pending["transaction_id"], {"outcome": "rolled-back", "message": "was interrupted"}
     )
-    return "an interrupted transaction was undone"
+    return UNDONE
 
 
 def has_tables(paths: layout.SitePaths) -> bool:

@@ -6,9 +6,10 @@ Every operation can be repeated: an undo that was itself cut short is simply run
 from __future__ import annotations
 
 import os
+import time
 from typing import Any, Callable
 
-from . import database, files, journal, layout, services
+from . import database, files, freeze, journal, layout, services
 
 
 def _remove_release(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
@@ -48,6 +49,11 @@ def _unmark(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
     files.remove_file(paths.decommissioned)
 
 
+def _thaw(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    del operation
+    freeze.thaw(paths)
+
+
 OPERATIONS: "dict[str, Callable[[layout.SitePaths, dict[str, Any]], None]]" = {
     "remove-release": _remove_release,
     "switch": _switch,
@@ -57,10 +63,12 @@ OPERATIONS: "dict[str, Callable[[layout.SitePaths, dict[str, Any]], None]]" = {
     "drop-database": _drop_database,
     "remove-snapshot": _remove_snapshot,
     "unmark": _unmark,
+    "thaw": _thaw,
 }
 
 
-NEEDED_BY_A_RETRY = ("remove-snapshot", "remove-release", "drop-database")
+# A site that thawed would be written to, and a restore that is tried again would take that back.
+NEEDED_BY_A_RETRY = ("remove-snapshot", "remove-release", "drop-database", "thaw")
 DESTRUCTIVE = ("restore-database", "drop-database")
 
 
@@ -74,12 +82,28 @@ def switch(paths: layout.SitePaths, release_id: str) -> None:
         files.remove_file(paths.current)
 
 
+# A database that was killed is back within seconds; whoever filled a disk may make room.
+PATIENCE_SECONDS = 90.0
+_RETRY_SECONDS = 1.0
+
+
 def undo_all(paths: layout.SitePaths, written: journal.Journal) -> "list[str]":
     """Undo every registered operation, the last first; return what could not be undone.
 
-    One operation's failure does not keep the others from being undone, but what a later attempt
-    would need is then kept. What is undone is noted, so that a later attempt goes on from there.
+    What fails is tried again for `PATIENCE_SECONDS`. One operation's failure does not keep the
+    others from being undone, but what a later attempt would need is then kept. What is undone is
+    noted, so that a later attempt goes on from there.
     """
+    written.free_reserve()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        failures = _undo_once(paths, written)
+        if not failures or time.monotonic() > deadline:
+            return failures
+        time.sleep(_RETRY_SECONDS)
+
+
+def _undo_once(paths: layout.SitePaths, written: journal.Journal) -> "list[str]":
     failures: "list[str]" = []
     for number, operation in written.undo_operations():
         if failures and operation["undo"] in NEEDED_BY_A_RETRY:

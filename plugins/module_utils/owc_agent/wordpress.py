@@ -6,7 +6,8 @@ import json
 import os
 import re
 import secrets
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Callable
 
 from . import commands, layout
 
@@ -57,6 +58,45 @@ def drive(
     if report["errors"]:
         raise WordPressError("; ".join(report["errors"]))
     return report
+
+
+def rehearse(
+    paths: layout.SitePaths, release_id: str, request: "dict[str, Any]"
+) -> "dict[str, Any]":
+    """Load one release as a visitor, an editor, the scheduled tasks and WP-CLI will, side by side.
+
+    A block may be broken in one of these ways only. Returns what WordPress reports of itself;
+    raises WordPressError naming every way that does not work.
+    """
+
+    def driven(action: str) -> "Callable[[], dict[str, Any]]":
+        return lambda: drive(paths, release_id, action, request)
+
+    ways: "dict[str, Callable[[], Any]]" = {
+        "as a visitor": driven("rehearse"),
+        "in wp-admin": driven("admin"),
+        "as a scheduled task": driven("cron"),
+        "under WP-CLI": lambda: _rehearse_wp_cli(paths, release_id),
+    }
+    problems = []
+    reports = []
+    with ThreadPoolExecutor(max_workers=len(ways)) as pool:
+        for way, future in [(way, pool.submit(load)) for way, load in ways.items()]:
+            try:
+                reports.append(future.result())
+            except (WordPressError, commands.CommandError) as error:
+                problems.append("%s: %s" % (way, error))
+    if problems:
+        raise WordPressError("; ".join(problems))
+    report: "dict[str, Any]" = reports[0]
+    return report
+
+
+def _rehearse_wp_cli(paths: layout.SitePaths, release_id: str) -> None:
+    marker = secrets.token_hex(16)
+    said = wp_cli(paths, release_id, ["eval", "echo '%s';" % marker], 120)
+    if marker not in said:
+        raise WordPressError("it ended early: %s" % said.strip()[-300:])
 
 
 def wp_cli(

@@ -17,7 +17,14 @@ class Recording(transaction.Transaction):
     FIRST_VISIBLE_STEP = "second"
 
     def __init__(self, fails: str = "") -> None:
-        super().__init__("heusden", ID, "")
+        super().__init__(
+            {
+                "site": "heusden",
+                "transaction_id": ID,
+                "observed_release": "",
+                "confirmation_seconds": 0.2,
+            }
+        )
         self.fails = fails
         self.done: list[str] = []
 
@@ -44,6 +51,7 @@ class Recording(transaction.Transaction):
 def undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of what was undone, in order; nothing real is touched."""
     monkeypatch.setattr(layout, "SITES", str(tmp_path))
+    monkeypatch.setattr(undo, "PATIENCE_SECONDS", 0)
     names: list[str] = []
     monkeypatch.setitem(undo.OPERATIONS, "note", lambda _, item: names.append(item["name"]))
     return names

@@ -29,7 +29,7 @@ def test_every_file_names_its_own_site_only() -> None:
     files = render_files(
         manifest(aliases=("heusden.example",), redirects=(Redirect("/oud", "/nieuw", 302),))
     )
-    assert sorted(files) == ["nginx.conf", "php-fpm.conf", "wp-config.php"]
+    assert sorted(files) == ["freeze.php", "nginx.conf", "php-fpm.conf", "wp-config.php"]
     assert "server_name www.heusden.example;" in files["nginx.conf"]
     assert "server_name heusden.example;" in files["nginx.conf"]
     assert "return 302 /nieuw;" in files["nginx.conf"]

@@ -1,0 +1,1 @@
+"""The controller's side of a transaction: it paces them, watches the site, and confirms."""
