@@ -135,3 +135,9 @@ class Catalogue:
 
     blocks: Mapping[str, Block]
     sha256: str
+
+    def release_of(self, name: str, sha256: str) -> BlockRelease | None:
+        """Return the release of a block that an artefact carries, `None` when it is not listed."""
+        block = self.blocks.get(name)
+        releases = block.releases if block else ()
+        return next((release for release in releases if release.sha256 == sha256), None)

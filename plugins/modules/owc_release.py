@@ -66,13 +66,14 @@ def main() -> None:
             module.fail_json(msg="artefacts refused: %s" % error)
         finally:
             files.remove_file(bundle)
+    beside = ("release_id", "observed_release", "migrations", "renamed", "post_steps")
     work = [
         {
             "action": "release",
-            "transaction_id": item.pop("release_id"),
-            "observed_release": item.pop("observed_release"),
-            "migrations": item.pop("migrations"),
-            "specification": item,
+            "transaction_id": item["release_id"],
+            "observed_release": item["observed_release"],
+            "migrations": [command for one in item["migrations"] for command in one["commands"]],
+            "specification": {key: item[key] for key in item if key not in beside},
         }
         for item in module.params["specifications"]
     ]

@@ -23,7 +23,7 @@ from owc_deploy.fleet.secrets import Sensitive
 from owc_deploy.plan.models import ObservedServer, OutcomeWord, SiteOutcome
 
 # What the release call puts beside a specification; not part of what is hashed.
-_BESIDE = ("release_id", "observed_release", "migrations")
+_BESIDE = ("release_id", "observed_release", "migrations", "renamed", "post_steps")
 
 
 @dataclass
