@@ -30,5 +30,5 @@ def wordpress_version(head: bytes) -> str | None:
 
 def wordpress_database_version(head: bytes) -> int:
     """Return the version of the database in `wp-includes/version.php`, 0 when it states none."""
-    match = re.search(rb"^[ \t]*\$wp_db_version\s*=\s*(\d{1,9});", head, re.MULTILINE)
+    match = re.search(rb"(?:^|;)[ \t]*\$wp_db_version\s*=\s*(\d{1,9});", head, re.MULTILINE)
     return int(match[1]) if match else 0

@@ -259,8 +259,11 @@ def test_a_theme_keeps_its_folder(tmp_path: Path) -> None:
         )
 
 
-def test_the_database_version_of_wordpress_is_read_and_added_later(tmp_path: Path) -> None:
-    text = "<?php\n$wp_version = '7.1.1';\n$wp_db_version = 60717;\n"
+@pytest.mark.parametrize("between", ["\n", " "], ids=["as published", "minified"])
+def test_the_database_version_of_wordpress_is_read_and_added_later(
+    tmp_path: Path, between: str
+) -> None:
+    text = f"<?php\n$wp_version = '7.1.1';{between}$wp_db_version = 60717;\n"
     archive = zip_of(tmp_path / "a.zip", {"wordpress/wp-includes/version.php": text})
     asked = AddRequest(archive=archive, name="wordpress", kind="core")
     add_release(tmp_path, asked)
