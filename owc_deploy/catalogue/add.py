@@ -37,6 +37,7 @@ _RELEASE_DETAILS = (
     "provides",
     "conflicts",
     "train",
+    "updates_from",
     "migrations",
     "post_steps",
     "constants",
@@ -54,6 +55,7 @@ class AddRequest:
     `folder` is the archive's top folder, `main_file` the one file with a plugin header; of a block
     that is listed already `title`, `licence`, `paid` and `environments` stay, and `advisories` are
     added by identifier. `header_version` states a header that is not the version; empty: none.
+    A plugin that was renamed is only accepted where `folder`, or `main_file`, says so itself.
     `correct` lets the details of a listed release be replaced, all of them, by these.
     """
 
@@ -78,6 +80,7 @@ class AddRequest:
     provides: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     train: str | None = None
+    updates_from: str = "*"
     migrations: tuple[Migration, ...] = ()
     post_steps: tuple[tuple[str, ...], ...] = ()
     constants: tuple[str, ...] = ()
@@ -146,7 +149,7 @@ def _check_request(request: AddRequest) -> None:
         raise CatalogueError(
             f"{request.name} needs, or cannot stand beside, itself: leave that out"
         )
-    constraints = [request.php, request.wordpress]
+    constraints = [request.php, request.wordpress, request.updates_from]
     constraints += [requirement.version for requirement in request.requires]
     constraints += [conflict.version for conflict in request.conflicts]
     constraints += [advisory.affected for advisory in request.advisories]
@@ -196,6 +199,7 @@ def _release(request: AddRequest, found: Found, sha256: str, size_bytes: int) ->
         header_version=header_version,
         sha256=sha256,
         size_bytes=size_bytes,
+        database_version=found.database_version,
         **{name: getattr(request, name) for name in _RELEASE_DETAILS},
     )
 
@@ -235,19 +239,24 @@ def _listed(
     blocks: Mapping[str, Block], request: AddRequest, found: Found, release: BlockRelease
 ) -> Block | None:
     """Return the block as it must be listed, `None` when it is."""
+    _refuse_taken_folder(blocks, request, found)
     listed = blocks.get(request.name)
     if listed is None:
-        _refuse_taken_folder(blocks, request, found)
         return _new_block(request, found, release)
-    _refuse_other_block(listed, request, found)
-    block = _with_details(listed, request)
     version = parse_version(release.version)
+    known = next((k for k in listed.releases if parse_version(k.version) == version), None)
+    _refuse_other_block(listed, known, request, found)
+    release = replace(
+        release,
+        folder=found.folder if found.folder != listed.folder else "",
+        main_file=found.main_file if found.main_file != listed.main_file else "",
+    )
+    block = _with_details(listed, request)
     others = tuple(known for known in block.releases if parse_version(known.version) != version)
-    known = next((k for k in block.releases if parse_version(k.version) == version), None)
     if known is not None:
         _refuse_other_release(known, request, release)
         if not request.correct:
-            release = known
+            release = replace(known, database_version=release.database_version)
     releases = sorted((*others, release), key=lambda r: parse_version(r.version), reverse=True)
     block = replace(block, releases=tuple(releases))
     return None if block == listed else block
@@ -278,25 +287,40 @@ def _with_details(block: Block, request: AddRequest) -> Block:
 
 def _refuse_taken_folder(blocks: Mapping[str, Block], request: AddRequest, found: Found) -> None:
     for block in blocks.values():
-        if block.kind == request.kind != "language" and block.folder == found.folder:
+        if block.name == request.name:
+            continue
+        if block.kind == request.kind != "language" and found.folder in block.folders:
             raise CatalogueError(
                 f"the folder {found.folder} is that of {block.name}, which is listed already",
                 hint=f"add it as a release: --name {block.name}",
             )
 
 
-def _refuse_other_block(listed: Block, request: AddRequest, found: Found) -> None:
-    for what, before, after in (
-        ("kind", listed.kind, request.kind),
-        ("folder", listed.folder, found.folder),
-        ("main file", listed.main_file, found.main_file),
+def _refuse_other_block(
+    listed: Block, known: BlockRelease | None, request: AddRequest, found: Found
+) -> None:
+    """Refuse what is not the listed block; a plugin may be elsewhere where that was said."""
+    folder, main_file = listed.place_of(known) if known else (listed.folder, listed.main_file)
+    for what, before, after, said in (
+        ("kind", listed.kind, request.kind, False),
+        ("folder", folder, found.folder, request.folder is not None),
+        ("main file", main_file, found.main_file, request.main_file is not None),
     ):
-        if before != after:
+        renamed = said and request.kind == "plugin"
+        if before != after and not renamed:
             raise CatalogueError(
                 f"{request.name} is listed with {what} {before or 'none'}; this one has "
                 f"{after or 'none'}",
-                hint="other blocks rely on it: list this one under another name",
+                hint=_rename_hint(what, after, request),
             )
+
+
+def _rename_hint(what: str, after: str, request: AddRequest) -> str:
+    hint = "other blocks rely on it: list this one under another name"
+    if what == "kind" or request.kind != "plugin":
+        return hint
+    option = "--folder-name" if what == "folder" else "--main-file"
+    return f"{hint}, or, where the same plugin was renamed, say so: {option} {after}"
 
 
 def _refuse_other_release(known: BlockRelease, request: AddRequest, release: BlockRelease) -> None:
@@ -312,6 +336,8 @@ def _refuse_other_release(known: BlockRelease, request: AddRequest, release: Blo
         for name in _RELEASE_DETAILS
         if getattr(release, name) not in (getattr(blank, name), getattr(known, name))
     ]
+    if release.main_file != known.main_file:
+        different.append("main_file")
     if different and not request.correct:
         raise CatalogueError(
             f"{request.name} {known.version} is listed with other details: {', '.join(different)}",

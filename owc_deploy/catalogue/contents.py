@@ -8,7 +8,12 @@ from pathlib import Path, PurePosixPath
 
 from owc_deploy.catalogue.archive import Contents, read_head
 from owc_deploy.catalogue.errors import ArtefactRefusedError
-from owc_deploy.catalogue.headers import HEADER_BYTES, plugin_header, wordpress_version
+from owc_deploy.catalogue.headers import (
+    HEADER_BYTES,
+    plugin_header,
+    wordpress_database_version,
+    wordpress_version,
+)
 from owc_deploy.catalogue.models import Kind
 
 # Kinds that always unpack to the same folder.
@@ -24,12 +29,14 @@ class Found:
     """What was found in an archive.
 
     `header_version` is `None` where nothing states one, and where the kind has no such statement.
+    `database_version` is WordPress' own, 0 of everything else.
     """
 
     folder: str
     main_file: str
     header_version: str | None
     title: str = ""
+    database_version: int = 0
 
 
 def find_block(
@@ -67,10 +74,11 @@ def find_block(
 
 def _core(contents: Contents, head: Callable[[str], bytes]) -> Found:
     _with_file(contents, _VERSION_FILE)
-    version = wordpress_version(head(_VERSION_FILE))
+    stated = head(_VERSION_FILE)
+    version = wordpress_version(stated)
     if version is None:
         raise ArtefactRefusedError(f"{_VERSION_FILE} in the archive states no $wp_version")
-    return Found(contents.folder, "", version, "WordPress")
+    return Found(contents.folder, "", version, "WordPress", wordpress_database_version(stated))
 
 
 def _language(contents: Contents) -> Found:

@@ -208,7 +208,7 @@ def _release_problems(
 
 
 def _constraints_in(document: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
-    for key in ("php", "wordpress"):
+    for key in ("php", "wordpress", "updates_from"):
         if key in document:
             yield f"{place}.{key}", document[key]
     nested = {

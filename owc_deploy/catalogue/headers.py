@@ -26,3 +26,9 @@ def wordpress_version(head: bytes) -> str | None:
     """Return the version in WordPress' `wp-includes/version.php`."""
     match = re.search(rb"^[ \t]*\$wp_version\s*=\s*'([^']{1,64})';", head, re.MULTILINE)
     return match[1].decode("ascii", "replace") if match else None
+
+
+def wordpress_database_version(head: bytes) -> int:
+    """Return the version of the database in `wp-includes/version.php`, 0 when it states none."""
+    match = re.search(rb"(?:^|;)[ \t]*\$wp_db_version\s*=\s*(\d{1,9});", head, re.MULTILINE)
+    return int(match[1]) if match else 0

@@ -36,7 +36,8 @@ class Migration:
     """A data migration run with WP-CLI when the installed version crosses from `from_version`.
 
     `from_version` and `to_version` are Composer constraints on the installed and the new version.
-    `commands` are WP-CLI argument lists without `wp`.
+    `commands` are WP-CLI argument lists without `wp`. `reversible` says whether the earlier version
+    can read the data afterwards.
     """
 
     from_version: str
@@ -69,13 +70,20 @@ class BlockRelease:
 
     `header_version` is what the plugin's own header says, which is often not the tag. `php` and
     `wordpress` are effective ranges. `provides` are PHP functions that exist once it is active.
-    `train` names a group of blocks that move together. `size_bytes` is of the archive.
+    `train` names a group of blocks that move together. `updates_from` is a constraint on the
+    installed version: from others it cannot be reached in one step. `size_bytes` is of the archive.
+    `folder` and `main_file` are the release's own where a rename made them other than the block's,
+    else empty. `database_version` is of WordPress itself: the version of the database that its code
+    works with, 0 when not known.
     """
 
     version: str
     header_version: str
     sha256: str
     size_bytes: int
+    folder: str = ""
+    main_file: str = ""
+    database_version: int = 0
     source: str = ""
     commit: str = ""
     php: str = "*"
@@ -84,6 +92,7 @@ class BlockRelease:
     provides: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     train: str | None = None
+    updates_from: str = "*"
     migrations: tuple[Migration, ...] = ()
     post_steps: tuple[tuple[str, ...], ...] = ()
     constants: tuple[str, ...] = ()
@@ -110,6 +119,15 @@ class Block:
     environments: tuple[str, ...] = ("production", "acceptance", "test")
     advisories: tuple[Advisory, ...] = ()
 
+    def place_of(self, release: BlockRelease) -> tuple[str, str]:
+        """Return the folder and the main file of one of its releases."""
+        return release.folder or self.folder, release.main_file or self.main_file
+
+    @property
+    def folders(self) -> frozenset[str]:
+        """Every folder that a release of it has."""
+        return frozenset(self.place_of(release)[0] for release in self.releases)
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
@@ -117,3 +135,9 @@ class Catalogue:
 
     blocks: Mapping[str, Block]
     sha256: str
+
+    def release_of(self, name: str, sha256: str) -> BlockRelease | None:
+        """Return the release of a block that an artefact carries, `None` when it is not listed."""
+        block = self.blocks.get(name)
+        releases = block.releases if block else ()
+        return next((release for release in releases if release.sha256 == sha256), None)

@@ -327,13 +327,14 @@ def _artefact(candidate: Candidate, reason: str = "chosen") -> LockedArtefact:
     block, release = candidate.block, candidate.release
     if block is None or release is None:
         raise TypeError(candidate)
+    folder, main_file = block.place_of(release)
     return LockedArtefact(
         name=block.name,
         kind=block.kind,
         version=release.version,
         header_version=release.header_version,
         sha256=release.sha256,
-        folder=block.folder,
-        main_file=block.main_file,
+        folder=folder,
+        main_file=main_file,
         reason=reason,
     )

@@ -71,8 +71,16 @@ Examples:
 @click.option("--sha256", help="The hash of the zip; required for an address.")
 @click.option("--version", help="The version of the release (default: what its header says).")
 @click.option("--header-version", help="What its header says, where that is not the version.")
-@click.option("--folder-name", help="The one folder in it (default: the folder that is there).")
-@click.option("--main-file", help="The plugin's file (default: the one with a plugin header).")
+@click.option(
+    "--folder-name",
+    help="The one folder in it (default: the folder that is there). Must be said where it is "
+    "another than the block's.",
+)
+@click.option(
+    "--main-file",
+    help="The plugin's file (default: the one with a plugin header). Must be said where it is "
+    "another than the block's.",
+)
 @click.option("--php", help="The PHP versions on which it runs, such as '>=8.1'.")
 @click.option("--wordpress", help="The WordPress versions on which it runs, such as '>=6.7'.")
 @click.option("--requires", multiple=True, help="What must be active first; may be repeated.")
@@ -198,7 +206,7 @@ def show(name: str, fleet_root: Path, folder: Path | None, output_format: str) -
     if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "name": name, **block_document(block)})
         return
-    place = f"{block.folder}/{block.main_file}".rstrip("/")
+    place = _place(block.folder, block.main_file)
     click.echo(f"{name}  {block.kind}  {_title(block)}")
     click.echo(f"  {place}  {block.licence or 'licence not stated'}")
     click.echo(f"  may run in {', '.join(block.environments)}")
@@ -221,6 +229,9 @@ def show(name: str, fleet_root: Path, folder: Path | None, output_format: str) -
             for release in block.releases
         ],
     )
+    for release in block.releases:
+        if _place(*block.place_of(release)) != place:
+            click.echo(f"  {release.version} is in {_place(*block.place_of(release))}")
 
 
 @command.command("verify")
@@ -267,6 +278,10 @@ def _requirement(text: str) -> Requirement:
     if names == "function":
         return Requirement(function=constraint)
     return Requirement(any_of=tuple(names.split("|")), version=constraint or "*")
+
+
+def _place(folder: str, main_file: str) -> str:
+    return f"{folder}/{main_file}".rstrip("/")
 
 
 def _needs(requirement: Requirement) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -73,8 +74,21 @@ def _site_lines(site: SitePlan) -> Iterable[str]:
         yield f"    {site.reason}"
     for change in site.changes:
         yield f"    {_change_words(change)}"
-    for command in site.migrations:
-        yield f"    migration: wp {' '.join(command)}"
+    for migration in site.migrations:
+        moved = f"{migration.block} {migration.from_version} -> {migration.to_version}"
+        way = "reversible" if migration.reversible else "one way"
+        yield f"    migration: {moved}, {way}: {_command_words(migration.commands)}"
+    if not all(migration.reversible for migration in site.migrations):
+        yield (
+            "    the way back will be a restore of the database as it was before; writes are held"
+            " while it migrates"
+        )
+    if site.post_steps:
+        yield f"    afterwards: {_command_words(site.post_steps)}"
+
+
+def _command_words(commands: Iterable[Sequence[str]]) -> str:
+    return ", ".join(f"wp {shlex.join(command)}" for command in commands)
 
 
 def _change_words(change: Change) -> str:

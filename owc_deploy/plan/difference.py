@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from owc_deploy.fleet.models import Lock
+from owc_deploy.plan.migrations import plugin_file
 from owc_deploy.plan.models import Change
 
 _MANIFEST = "the manifest says so"
@@ -56,12 +57,18 @@ def _blocks(before: Mapping[str, Any], after: Mapping[str, Any], lock: Lock) -> 
             yield Change(what, _version(was or {}, {}), None, "no longer chosen or required")
         elif was is None:
             yield Change(what, None, _version(will, {}), reasons.get(name, _LOCK))
+        elif was["kind"] == "plugin" and plugin_file(was) != plugin_file(will):
+            yield Change(f"{what} renamed", _with_file(was), _with_file(will), _LOCK)
         else:
             yield Change(what, _version(was, will), _version(will, was), _LOCK)
     order_before = [block["name"] for block in before["blocks"] if block["name"] in new]
     order_after = [block["name"] for block in after["blocks"] if block["name"] in old]
     if order_before != order_after:
         yield Change("activation order", " ".join(order_before), " ".join(order_after), _LOCK)
+
+
+def _with_file(block: Mapping[str, Any]) -> str:
+    return f"{block['version']} in {plugin_file(block)}"
 
 
 def _version(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:

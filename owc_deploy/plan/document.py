@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from owc_deploy.errors import PlanStaleError, UsageError
-from owc_deploy.plan.models import Change, Plan, ServerPlan, SitePlan
+from owc_deploy.plan.models import Change, Plan, PlannedMigration, ServerPlan, SitePlan
 from owc_deploy.plan.specification import canonical_sha256
 
 SCHEMA_VERSION = 1
@@ -64,6 +64,16 @@ def _site(document: Mapping[str, Any]) -> SitePlan:
         **{
             **document,
             "changes": tuple(Change(**change) for change in document["changes"]),
-            "migrations": tuple(tuple(command) for command in document["migrations"]),
+            "migrations": tuple(_migration(item) for item in document["migrations"]),
+            "renamed": tuple(document["renamed"]),
+            "post_steps": _commands(document["post_steps"]),
         }
     )
+
+
+def _migration(document: Mapping[str, Any]) -> PlannedMigration:
+    return PlannedMigration(**{**document, "commands": _commands(document["commands"])})
+
+
+def _commands(document: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(command) for command in document)

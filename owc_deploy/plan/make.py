@@ -11,6 +11,7 @@ from owc_deploy.catalogue.models import Catalogue
 from owc_deploy.fleet.models import Fleet, Lock, Manifest
 from owc_deploy.plan.certificate import certificate_change
 from owc_deploy.plan.difference import difference, drift_changes
+from owc_deploy.plan.migrations import migrations, post_steps, renamed
 from owc_deploy.plan.models import (
     Change,
     ObservedServer,
@@ -19,7 +20,8 @@ from owc_deploy.plan.models import (
     SiteAction,
     SitePlan,
 )
-from owc_deploy.plan.specification import canonical_sha256, migrations, specification
+from owc_deploy.plan.one_step import hindrance
+from owc_deploy.plan.specification import canonical_sha256, specification
 from owc_deploy.plan.strangers import stranger_plans
 
 
@@ -139,8 +141,15 @@ def _site_plan(
     )
     renewed = (certificate,) if certificate else ()
     if not plan.observed_release:
-        changes = (*interruption, *_creation(manifest, lock, seen), *renewed)
-        return replace(plan, action="create", changes=changes)
+        return replace(
+            plan,
+            action="create",
+            changes=(*interruption, *_creation(manifest, lock, seen), *renewed),
+            post_steps=post_steps(None, lock, catalogue),
+        )
+    hindered = hindrance(manifest, lock, catalogue, seen)
+    if hindered:
+        return replace(plan, specification=None, new_certificate=False, reason=hindered)
     live = seen.get("specification") or {}
     differs = seen.get("specification_sha256") != canonical_sha256(wanted)
     found = _difference(live, wanted, lock) if differs else drift_changes(seen)
@@ -154,6 +163,8 @@ def _site_plan(
         action=action,
         changes=(*interruption, *found, *renewed),
         migrations=migrations(live, lock, catalogue) if differs else (),
+        renamed=renamed(live, lock) if differs else (),
+        post_steps=post_steps(live, lock, catalogue) if differs else (),
         specification=None if action == "none" else wanted,
     )
 

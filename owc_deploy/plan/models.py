@@ -62,14 +62,32 @@ class ServerPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedMigration:
+    """A data migration that is part of a release, as it is sent to the server.
+
+    `from_version` is live and `to_version` will be. `commands` are WP-CLI argument lists.
+    `reversible` says whether the earlier version can read the data afterwards: when not, the way
+    back is a restore of the database.
+    """
+
+    block: str
+    from_version: str
+    to_version: str
+    commands: tuple[tuple[str, ...], ...]
+    reversible: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SitePlan:
     """What one site needs.
 
     `specification` is what is sent to the server (see docs/architecture.md), `None` for `none`,
     `decommission`, `held` and `not-attempted`. `observed_release` is the release the plan saw live
-    (`""` when none); the server refuses when it is another by then. `migrations` are the WP-CLI
-    commands that this change of versions asks for. `new_certificate` says that the controller has
-    to supply one. `reason` explains `held` and `not-attempted`.
+    (`""` when none); the server refuses when it is another by then. `migrations` are what this
+    change of versions asks for, `renamed` the plugins that go on as `{block, from, to}` under
+    another file, `post_steps` the WP-CLI commands for after the release; all in activation order.
+    `new_certificate` says that the controller has to supply one. `reason` explains `held` and
+    `not-attempted`.
     """
 
     site: str
@@ -79,7 +97,9 @@ class SitePlan:
     changes: tuple[Change, ...] = ()
     specification: Mapping[str, Any] | None = None
     observed_release: str = ""
-    migrations: tuple[tuple[str, ...], ...] = ()
+    migrations: tuple[PlannedMigration, ...] = ()
+    renamed: tuple[Mapping[str, str], ...] = ()
+    post_steps: tuple[tuple[str, ...], ...] = ()
     new_certificate: bool = False
     reason: str = ""
 

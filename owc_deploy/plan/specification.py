@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from owc_deploy.catalogue.models import BlockRelease, Catalogue
-from owc_deploy.fleet.constraints import parse_constraint, parse_version
+from owc_deploy.catalogue.models import Catalogue
 from owc_deploy.fleet.models import Lock, LockedArtefact, Manifest
 from owc_deploy.plan.render import render_files
 
@@ -45,28 +43,6 @@ def canonical_sha256(document: Any) -> str:
     """Return the SHA-256 of a document's canonical JSON: sorted keys, no spaces, UTF-8."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def migrations(
-    before: Mapping[str, Any] | None, lock: Lock, catalogue: Catalogue
-) -> tuple[tuple[str, ...], ...]:
-    """Return the WP-CLI commands that the change of versions asks for, in activation order.
-
-    `before` is the specification of the live release, `None` for a new site, which has no data.
-    """
-    installed = {block["name"]: block["version"] for block in (before or {}).get("blocks", [])}
-    commands: list[tuple[str, ...]] = []
-    for block in lock.blocks:
-        was = installed.get(block.name)
-        release = _release_of(catalogue, block)
-        if was is None or was == block.version or release is None:
-            continue
-        for migration in release.migrations:
-            crosses_from = parse_constraint(migration.from_version).allows(parse_version(was))
-            crosses_to = parse_constraint(migration.to_version).allows(parse_version(block.version))
-            if crosses_from and crosses_to:
-                commands.extend(migration.commands)
-    return tuple(commands)
 
 
 def _artefact(artefact: LockedArtefact) -> dict[str, Any]:
@@ -110,16 +86,10 @@ def _gate(manifest: Manifest, lock: Lock, catalogue: Catalogue) -> dict[str, Any
     ]
     if not any(page["path"] == "/" for page in pages):
         pages.insert(0, {"path": "/", "status": 200, "text": None})
-    releases = [_release_of(catalogue, block) for block in (lock.theme, *lock.blocks)]
+    releases = [catalogue.release_of(item.name, item.sha256) for item in (lock.theme, *lock.blocks)]
     gates = [release.gate for release in releases if release is not None]
     return {
         "pages": pages,
         "rest_namespaces": sorted({name for gate in gates for name in gate.rest_namespaces}),
         "cron_hooks": sorted({hook for gate in gates for hook in gate.cron_hooks}),
     }
-
-
-def _release_of(catalogue: Catalogue, artefact: LockedArtefact) -> BlockRelease | None:
-    block = catalogue.blocks.get(artefact.name)
-    releases = block.releases if block else ()
-    return next((release for release in releases if release.sha256 == artefact.sha256), None)

@@ -204,7 +204,7 @@ def _release_requests(
     for server in dict.fromkeys(site.server for site in sites):
         here = [site for site in sites if site.server == server]
         requests[server] = ReleaseRequest(
-            specifications=tuple(_sent(site, now) for site in here),
+            specifications=tuple(sent(site, now) for site in here),
             parallel=PARALLEL,
             artefacts=unsent.pop(server, ()),
             secrets=tuple(item for item in private if item.site in {site.site for site in here}),
@@ -212,18 +212,18 @@ def _release_requests(
     return requests
 
 
-def _sent(site: SitePlan, now: datetime) -> dict[str, Any]:
+def sent(site: SitePlan, now: datetime) -> dict[str, Any]:
+    """Return what one site's server receives: the specification, and what stands beside it."""
     return {
         **(site.specification or {}),
         "release_id": new_transaction_id(now),
         "observed_release": site.observed_release,
         "migrations": [
-            {"commands": [list(command) for command in site.migrations], "reversible": False}
-        ]
-        if site.migrations
-        else [],
-        "renamed": [],
-        "post_steps": [],
+            {**asdict(migration), "commands": [list(command) for command in migration.commands]}
+            for migration in site.migrations
+        ],
+        "renamed": [dict(item) for item in site.renamed],
+        "post_steps": [list(command) for command in site.post_steps],
     }
 
 

@@ -170,7 +170,7 @@ def test_a_migration_runs_once_and_its_undoing_is_a_restore(town: Town) -> None:
     town.write("vught", blocks={"lab-agenda": "2.0.0"})
     town.lock("vught")
     plan = town.owc("plan", "vught")
-    assert "migration: wp lab-agenda migrate" in plan.stdout
+    assert "lab-agenda 1.0.0 -> 2.0.0, one way: wp lab-agenda migrate" in plan.stdout
     town.apply("vught")
     assert town.status("vught")["releases"][0]["database_changed"]
     assert town.owc("plan", "vught", "--detailed-exitcode").code == 0

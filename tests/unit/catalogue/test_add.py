@@ -122,6 +122,7 @@ def test_releases_stand_newest_first_and_block_details_last(tmp_path: Path) -> N
         ({"version": "2.11.0", "header_version": ""}, "its header says 2.11.0"),
         ({"version": "newest"}, "is not a version"),
         ({"php": "dev-master"}, "names a branch"),
+        ({"updates_from": "dev-master"}, "names a branch"),
         ({"folder": "cmb"}, "must be cmb"),
         ({"main_file": "init.php"}, "init.php is not in the archive"),
         ({"name": "wp-cli", "kind": "core"}, "listed as wordpress"),
@@ -199,6 +200,80 @@ def test_what_other_blocks_rely_on_stays(tmp_path: Path) -> None:
         add_release(catalogue, request(renamed))
     with pytest.raises(CatalogueError, match="the folder cmb2 is that of cmb2"):
         add_release(catalogue, request(plugin_zip(tmp_path / "c.zip"), name="cmb2-copy"))
+
+
+PDF = {"name": "pdf", "kind": "plugin"}
+
+
+def pdf_zip(path: Path, folder: str, version: str, main_file: str = "pdf.php") -> Path:
+    return zip_of(path, {f"{folder}/{main_file}": PLUGIN.format(name="PDF", version=version)})
+
+
+def test_a_renamed_plugin_is_the_same_block_where_that_is_said(tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue"
+    old = pdf_zip(tmp_path / "a.zip", "pdf-extended", "6.12")
+    new = pdf_zip(tmp_path / "b.zip", "pdf", "6.13", "main.php")
+    add_release(catalogue, request(old, **PDF))
+    with pytest.raises(CatalogueError, match="with folder pdf-extended; this one has pdf") as said:
+        add_release(catalogue, request(new, **PDF))
+    assert said.value.hint is not None
+    assert said.value.hint.endswith("say so: --folder-name pdf")
+    with pytest.raises(CatalogueError, match=r"with main file pdf\.php; this one has main\.php"):
+        add_release(catalogue, request(new, folder="pdf", **PDF))
+    renamed = request(new, folder="pdf", main_file="main.php", **PDF)
+    assert add_release(catalogue, renamed).changed
+    assert not add_release(catalogue, renamed).changed
+    assert not add_release(catalogue, request(new, **PDF)).changed
+    block = read_catalogue(catalogue).blocks["pdf"]
+    assert [block.place_of(release) for release in block.releases] == [
+        ("pdf", "main.php"),
+        ("pdf-extended", "pdf.php"),
+    ]
+    assert (block.releases[0].folder, block.releases[1].folder) == ("pdf", "")
+
+
+def test_a_folder_that_another_block_ever_had_stays_its_own(tmp_path: Path) -> None:
+    catalogue = tmp_path / "catalogue"
+    add_release(catalogue, request(pdf_zip(tmp_path / "a.zip", "pdf-extended", "6.12"), **PDF))
+    new = pdf_zip(tmp_path / "b.zip", "pdf", "6.13")
+    add_release(catalogue, request(new, folder="pdf", **PDF))
+    for folder in ("pdf", "pdf-extended"):
+        other = pdf_zip(tmp_path / f"{folder}.zip", folder, "1.0")
+        with pytest.raises(CatalogueError, match=f"the folder {folder} is that of pdf"):
+            add_release(catalogue, request(other, name="copy", folder=folder))
+    add_release(catalogue, request(plugin_zip(tmp_path / "c.zip")))
+    taken = zip_of(tmp_path / "d.zip", {"cmb2/pdf.php": PLUGIN.format(name="PDF", version="7")})
+    with pytest.raises(CatalogueError, match="the folder cmb2 is that of cmb2"):
+        add_release(catalogue, request(taken, folder="cmb2", **PDF))
+
+
+def test_a_theme_keeps_its_folder(tmp_path: Path) -> None:
+    style = "/*\nTheme Name: T\nVersion: {}\n*/"
+    catalogue = tmp_path / "catalogue"
+    first = zip_of(tmp_path / "a.zip", {"thema/style.css": style.format("1.0")})
+    add_release(catalogue, AddRequest(archive=first, name="thema", kind="theme"))
+    second = zip_of(tmp_path / "b.zip", {"nieuw/style.css": style.format("2.0")})
+    with pytest.raises(CatalogueError, match="with folder thema; this one has nieuw"):
+        add_release(
+            catalogue, AddRequest(archive=second, name="thema", kind="theme", folder="nieuw")
+        )
+
+
+@pytest.mark.parametrize("between", ["\n", " "], ids=["as published", "minified"])
+def test_the_database_version_of_wordpress_is_read_and_added_later(
+    tmp_path: Path, between: str
+) -> None:
+    text = f"<?php\n$wp_version = '7.1.1';{between}$wp_db_version = 60717;\n"
+    archive = zip_of(tmp_path / "a.zip", {"wordpress/wp-includes/version.php": text})
+    asked = AddRequest(archive=archive, name="wordpress", kind="core")
+    add_release(tmp_path, asked)
+    assert read_catalogue(tmp_path).blocks["wordpress"].releases[0].database_version == 60717
+    file = tmp_path / "catalogue.json"
+    document = json.loads(file.read_text())
+    del document["blocks"]["wordpress"]["releases"][0]["database_version"]
+    file.write_text(json.dumps(document))
+    assert add_release(tmp_path, asked).changed
+    assert read_catalogue(tmp_path).blocks["wordpress"].releases[0].database_version == 60717
 
 
 def _add_one(catalogue: Path, folder: Path, number: int) -> None:

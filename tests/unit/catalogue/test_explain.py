@@ -46,6 +46,7 @@ OFFERED = catalogue(
     block("gone", release("1.0", withdrawn="loses attachments")),
     block("old", release("3.14"), release("3.15", train="cpts-5")),
     block("new", release("3.7", train="cpts-5")),
+    block("adds-new", release("1.0", requires=(needs("new"),))),
     block("other-theme", release("1.0", requires=(needs("portal"),)), kind="theme"),
     block("must", "1.0", kind="mu-plugin"),
 )
@@ -177,6 +178,17 @@ REFUSED: list[tuple[str, tuple[Any, ...], dict[str, Any], tuple[str, ...], str]]
         (
             "the manifest asks old 3.14, and new 3.7 moves together with old (train cpts-5). "
             "Allow releases of new and old that belong together, or leave one of them out."
+        ),
+    ),
+    (
+        "train of what is needed",
+        (("old", "3.14"), "adds-new"),
+        {},
+        ("blocks", "adds-new"),
+        (
+            "the manifest asks old 3.14, and new 3.7 (needed by adds-new) moves together with old "
+            "(train cpts-5). Allow releases of new and old that belong together, or leave one of "
+            "them out."
         ),
     ),
     (

@@ -280,10 +280,52 @@ def test_equal_questions_have_one_answer() -> None:
         ({"a": {"z"}, "m": set(), "z": set()}, ("m", "z", "a")),
         ({"a": {"b"}, "b": {"a"}, "c": set()}, ("c", "a", "b")),
         ({"a": {"a", "gone"}}, ("a",)),
+        ({"a": {"x"}, "x": {"y"}, "y": {"x"}}, ("x", "y", "a")),
+        ({"a": {"b"}, "b": {"a"}, "c": {"a"}, "d": {"d", "c"}}, ("a", "b", "c", "d")),
     ],
 )
 def test_activation_order(wanted: Any, order: tuple[str, ...]) -> None:
     assert activation_order(wanted) == order
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.sets(st.sampled_from("abcdefg"), max_size=3)))
+def test_nothing_is_activated_before_what_it_needs(wanted: dict[str, set[str]]) -> None:
+    order = activation_order(wanted)
+    assert sorted(order) == sorted(wanted)
+
+    def behind(name: str) -> set[str]:
+        found: set[str] = set()
+        queue = [name]
+        while queue:
+            new = (wanted[queue.pop()] & set(wanted)) - found
+            found |= new
+            queue += new
+        return found
+
+    for name in wanted:
+        for need in behind(name):
+            assert name in behind(need) or order.index(need) < order.index(name)
+
+
+def test_what_needs_another_is_activated_after_it() -> None:
+    order = [item.name for item in locked(manifest("openwoo", "pdc-leges")).blocks]
+    for before, after in (
+        ("cmb2", "openwoo"),
+        ("meta-box", "pdc-base"),
+        ("pdc-base", "openwoo"),
+        ("pdc-base", "pdc-leges"),
+    ):
+        assert order.index(before) < order.index(after)
+
+
+def test_a_lock_carries_the_folder_of_the_release() -> None:
+    renamed = release("6.13", folder="gravity-pdf", main_file="main.php")
+    offered = catalogue(block("gravity-pdf-extended", "6.12", renamed))
+    places = []
+    for version in ("6.12", "6.13"):
+        (item,) = locked(manifest(("gravity-pdf-extended", version)), offered).blocks
+        places.append(f"{item.folder}/{item.main_file}")
+    assert places == ["gravity-pdf-extended/gravity-pdf-extended.php", "gravity-pdf/main.php"]
 
 
 # Against every set there is ---------------------------------------------------------------------
@@ -372,6 +414,84 @@ def _every_set(offered: Catalogue) -> Iterator[tuple[dict[str, str], str]]:
         chosen = {n: v for n, v in zip(NAMES, picked, strict=True) if v is not None}
         for core in offered.blocks["wordpress"].releases:
             yield chosen, core.version
+
+
+def _mixed_trains(offered: Catalogue, lock: Lock) -> list[tuple[str, str]]:
+    """Return the trains that a lock is on with one block, and not with another that could be."""
+    chosen = {
+        item.name: next(r for r in offered.blocks[item.name].releases if r.version == item.version)
+        for item in (lock.theme, *lock.blocks)
+    }
+    return [
+        (train, name)
+        for train in {item.train for item in chosen.values() if item.train}
+        for name, item in chosen.items()
+        if item.train != train and any(r.train == train for r in offered.blocks[name].releases)
+    ]
+
+
+on_two_trains = st.builds(
+    lambda version, train, requires: release(version, train=train, requires=requires),
+    st.sampled_from(["1", "2", "3"]),
+    st.sampled_from([None, "t", "u"]),
+    st.lists(requirements, max_size=1).map(tuple),
+)
+# The same blocks before anyone put them on a train.
+BARE = catalogue(*(block(name, "1", "2", "3") for name in NAMES))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {
+            name: st.lists(
+                on_two_trains.filter(functools.partial(_is_apart, name)),
+                min_size=1,
+                max_size=3,
+                unique_by=lambda r: r.version,
+            )
+            for name in NAMES
+        }
+    ),
+    choices,
+    st.sampled_from(NAMES),
+)
+def test_no_lock_mixes_a_train(content: Any, chosen: Any, updated: str) -> None:
+    offered = catalogue(*(block(name, *listed) for name, listed in content.items()))
+    asked = manifest(*chosen)
+    try:
+        lock = locked(asked, offered)
+    except ResolutionError:
+        return
+    assert _mixed_trains(offered, lock) == []
+    for previous in (lock, locked(manifest(*NAMES), BARE)):
+        for only in (frozenset[str](), frozenset({updated})):
+            again = locked(asked, offered, previous=previous, only=only)
+            assert _mixed_trains(offered, again) == []
+
+
+THREE = catalogue(
+    block("pdc-base", "3.14", release("3.15", train="cpts-5"), release("3.16", train="cpts-5")),
+    block("openpub-base", "3.6", release("3.7", train="cpts-5")),
+    block("pdc-locations", "2.3.1", release("2.3.2", train="cpts-5")),
+)
+
+
+@pytest.mark.parametrize("updated", ["pdc-base", "openpub-base", "pdc-locations"])
+def test_an_update_moves_the_whole_train(updated: str) -> None:
+    old = locked(
+        manifest(("pdc-base", "3.14"), ("openpub-base", "3.6"), ("pdc-locations", "2.3.1")), THREE
+    )
+    asked = manifest("pdc-base", "openpub-base", "pdc-locations")
+    moved = locked(asked, THREE, previous=old, only=frozenset({updated}))
+    assert versions(moved) == {
+        "pdc-base": "3.16",
+        "openpub-base": "3.7",
+        "pdc-locations": "2.3.2",
+    }
+    held = manifest("pdc-base", ("openpub-base", "3.6"), "pdc-locations")
+    stays = locked(held, THREE, previous=old, only=frozenset({updated}))
+    assert versions(stays) == versions(old)
 
 
 @settings(max_examples=80, deadline=None)

@@ -14,6 +14,7 @@ from owc_deploy.errors import UsageError
 from owc_deploy.lab.fleet import write_lab_fleet
 from owc_deploy.lab.inputs import INPUTS
 from owc_deploy.lab.servers import Lab
+from owc_deploy.plan.one_step import way_up
 from owc_deploy.resources import resource_folder
 
 TEMPLATE = resource_folder("inventories") / "lab"
@@ -57,6 +58,17 @@ def test_every_block_is_accepted_by_the_catalogue(tmp_path):
     catalogue = read_catalogue(tmp_path)
     assert catalogue.blocks["lab-locations"].main_file == "lab-places.php"
     assert catalogue.blocks["lab-fields"].main_file == "init.php"
+    pdf = catalogue.blocks["lab-pdf"]
+    assert [pdf.place_of(release) for release in pdf.releases] == [
+        ("lab-pdf", "pdf.php"),
+        ("lab-pdf-extended", "pdf.php"),
+    ]
+    register = catalogue.blocks["lab-register"]
+    assert way_up(register, "1.0.0", register.releases[0]) == ("2.0.0",)
+    assert {release.version for release in catalogue.blocks["lab-fault"].releases} == {
+        *(f"1.{number}.0" for number in range(10)),
+        "2.0.0",
+    }
     assert [release.version for release in catalogue.blocks["lab-news"].releases] == [
         "1.2.0",
         "1.1.0",

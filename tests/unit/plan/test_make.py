@@ -21,7 +21,7 @@ from owc_deploy.errors import PlanStaleError, UsageError
 from owc_deploy.fleet.models import Fleet, Redirect, SiteServers, Tls
 from owc_deploy.plan.document import plan_from_text, plan_to_document
 from owc_deploy.plan.make import Wishes, make_plan
-from owc_deploy.plan.models import ObservedServer, Plan
+from owc_deploy.plan.models import ObservedServer, Plan, PlannedMigration
 
 
 def planned(fleet: Fleet, seen: ObservedServer, wishes: Wishes | None = None) -> Plan:
@@ -62,7 +62,9 @@ def test_an_update_says_what_changes_why_and_what_migrates() -> None:
     site = plan.sites[0]
     assert site.action == "update"
     assert site.observed_release == LIVE
-    assert site.migrations == (("news", "migrate"),)
+    assert site.migrations == (
+        PlannedMigration("news", "1.0.0", "2.0.0", (("news", "migrate"),), reversible=False),
+    )
     block = site.changes[0]
     assert (block.what, block.before, block.after) == ("plugin news", "1.0.0", "2.0.0")
     assert block.why == "the lock says so"
