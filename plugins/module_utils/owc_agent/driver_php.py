@@ -55,9 +55,6 @@ set_error_handler(static function (int $type, string $text, string $file, int $l
 define('WP_DISABLE_FATAL_ERROR_HANDLER', true);
 // This is the release itself at work: a site that is frozen is frozen for others.
 define('OWC_RELEASING', true);
-if ($request['action'] === 'cron') {
-    define('DOING_CRON', true);
-}
 if ($request['action'] === 'schema') {
     define('WP_INSTALLING', true);
     // Nobody is to receive an e-mail about an account, and a town hall needs no sample comment.
@@ -117,10 +114,6 @@ if ($request['action'] === 'admin') {
     exit;
 }
 require $request['public'] . '/wp-load.php';
-if ($request['action'] === 'cron') {
-    $report['ended'] = true;
-    exit;
-}
 require_once ABSPATH . 'wp-admin/includes/plugin.php';
 
 function owc_schema(array $request): void
