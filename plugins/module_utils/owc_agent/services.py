@@ -110,6 +110,13 @@ def converge(paths: layout.SitePaths, before: str, after: str) -> None:
         reload_nginx()
 
 
+def can_run(paths: layout.SitePaths, running: str, release_id: str) -> bool:
+    """Return whether the PHP-FPM that runs for release `running` could serve another as it is."""
+    if not running or _differs(paths, running, release_id, ("php-fpm", "php-fpm.conf")):
+        return False
+    return unit_states([paths.php_fpm_unit])[paths.php_fpm_unit] == "active"
+
+
 def reload_nginx() -> None:
     """Reload nginx if its configuration as it stands is valid; raises CommandError otherwise."""
     with nginx_lock():
