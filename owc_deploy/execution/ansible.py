@@ -110,7 +110,7 @@ class AnsibleExecutor:
         manifests = self._fleet.manifests
         return self._site_work(
             requests,
-            lambda request: rollback_job(request, manifests[request.site], now),
+            lambda request: rollback_job(request, manifests.get(request.site), now),
             on_progress,
         )
 

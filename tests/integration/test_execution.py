@@ -320,7 +320,8 @@ def test_a_fresh_server_is_observed_over_ssh(fleet: Fleet) -> None:
 def test_a_secret_shows_up_nowhere_over_ssh_either(fleet: Fleet, bench: Bench) -> None:
     playbook = bench.play(
         "name: Place private keys\nowc_echo:\n  secret: '{{ owc_secret }}'\n  seconds: 1\n"
-        "no_log: true"
+        "no_log: true",
+        "name: Say what is not secret\nowc_echo:\n  value: 1",
     )
     watcher = Watcher()
     watcher.start()
