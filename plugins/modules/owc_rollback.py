@@ -11,9 +11,11 @@ module: owc_rollback
 short_description: Make earlier releases of sites live again
 description:
   - Goes back without asking WordPress, and undoes itself when the old release does not answer.
+  - With C(preview) it says what going back would mean and changes nothing.
 options:
   rollbacks:
-    description: For each site C(site), C(release_id), C(observed_release) and C(restore_database).
+    description: >-
+      For each site C(site), C(release_id), C(observed_release), C(restore_database) and C(preview).
     type: list
     elements: dict
     required: true
@@ -47,7 +49,11 @@ def main() -> None:
         supports_check_mode=False,
     )
     work = [
-        {"action": "rollback", "transaction_id": jobs.new_transaction_id(), **item}
+        {
+            **item,
+            "action": "preview" if item.get("preview") else "rollback",
+            "transaction_id": jobs.new_transaction_id(),
+        }
         for item in module.params["rollbacks"]
     ]
     outcomes = jobs.run_jobs(work, 2)

@@ -12,11 +12,17 @@ from typing import Any
 
 from . import files
 from .decommission import Decommission
+from .preview import Preview
 from .release import Release
 from .rollback import Rollback
 from .transaction import StepError
 
-TRANSACTIONS = {"release": Release, "rollback": Rollback, "decommission": Decommission}
+TRANSACTIONS = {
+    "release": Release,
+    "rollback": Rollback,
+    "preview": Preview,
+    "decommission": Decommission,
+}
 
 
 def outcome_path(job_path: str) -> str:
