@@ -119,6 +119,7 @@ class AnsibleExecutor:
                 "release_id": request.release_id,
                 "observed_release": request.observed_release,
                 "restore_database": request.restore_database,
+                "preview": request.preview,
             },
             on_progress,
         )
