@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import click
 from owc_deploy.cli.losses_view import job_lines, loss_lines, moment
 from owc_deploy.cli.options import change_options, fleet_option, format_option
 from owc_deploy.cli.plan_view import print_outcomes
-from owc_deploy.cli.record import recorded_run
+from owc_deploy.cli.record import RunRecord, recorded_run
 from owc_deploy.cli.session import progress
 from owc_deploy.cli.view import can_ask, confirm, narrate, print_json
 from owc_deploy.errors import ExecutionError, UsageError
@@ -126,7 +127,10 @@ def go_back(fleet: Fleet, executor: Executor, wish: Wish) -> int:
     observed = seen.sites.get(wish.site, {})
     release = choose_target(wish.site, observed, wish.target)
     live = str(observed.get("release_id", ""))
-    found = _preview(executor, seen.server, RollbackRequest(wish.site, release, live))
+    request = RollbackRequest(wish.site, release, live)
+    if wish.yes and not wish.restore_database and not wish.preview_only:
+        return _at_once(fleet, executor, wish, seen.server, request)
+    found = _preview(executor, seen.server, request)
     if isinstance(found, SiteOutcome):
         _show_end(wish, [found], None)
         return 1
@@ -137,10 +141,9 @@ def go_back(fleet: Fleet, executor: Executor, wish: Wish) -> int:
         else:
             _show_end(wish, [], found)
         return 0
-    if found.restore_needed and not wish.restore_database and (wish.yes or not can_ask()):
-        if wish.is_for_people:
-            click.echo("\n".join(lines))
-        return _refused(wish, found)
+    if found.restore_needed and not wish.restore_database and not can_ask():
+        _show_refusal(wish, found, _not_attempted(found))
+        return 1
     if found.restore_needed or found.notes:
         click.echo("\n".join(lines), err=not wish.is_for_people)
     question = f"Take {wish.site} from {live or 'nothing'} back to {release}"
@@ -159,7 +162,7 @@ def _preview(executor: Executor, server: str, request: RollbackRequest) -> Way |
     return Way(
         server,
         request,
-        bool(preview["restore_needed"]),
+        bool(outcome.details["restore_needed"]),
         outcome.details.get("losses"),
         str(preview["exports"]),
         tuple(str(note) for note in outcome.details.get("notes", ())),
@@ -181,32 +184,62 @@ def _way_lines(way: Way) -> Iterable[str]:
     yield "and the whole database of now is kept there as a snapshot."
 
 
-def _refused(wish: Wish, way: Way) -> int:
-    """Say that nothing was done, why, and what to type to do it nevertheless."""
+def _not_attempted(way: Way) -> SiteOutcome:
+    """Return the outcome of a rollback that was left alone for what it would lose."""
     release, live = way.request.release_id, way.request.observed_release
     since = moment(way.losses["snapshot_at"]) if way.losses else "then"
     message = (
         f"nothing was changed: since release {release} the database was changed in a way that the"
         f" old code may not understand; going back loses what was written since {since}"
     )
-    outcome = SiteOutcome(wish.site, way.server, "not-attempted", message, live, live)
+    return SiteOutcome(way.request.site, way.server, "not-attempted", message, live, live)
+
+
+def _show_refusal(wish: Wish, way: Way, outcome: SiteOutcome) -> None:
+    """Say what would be lost, that nothing was done, and what to type to do it nevertheless."""
+    if wish.is_for_people:
+        click.echo("\n".join(_way_lines(way)))
     _show_end(wish, [outcome], way)
-    narrate(f"  Next: owc-deploy rollback {wish.site} --to {release} --restore-database --yes")
-    return 1
+    again = f"owc-deploy rollback {wish.site} --to {way.request.release_id}"
+    narrate(f"  Next: {again} --restore-database --yes")
+
+
+def _at_once(
+    fleet: Fleet, executor: Executor, wish: Wish, server: str, request: RollbackRequest
+) -> int:
+    """Go back without asking; a server that would have to lose data refuses, and is then asked."""
+    way = None
+    with _recorded(fleet, wish, server) as run:
+        outcome = _worked(executor, server, request)
+        if outcome.outcome == "failed" and outcome.details.get("restore_needed"):
+            found = _preview(executor, server, request)
+            if isinstance(found, Way):
+                way, outcome = found, _not_attempted(found)
+        run.note(outcome)
+    if way:
+        _show_refusal(wish, way, outcome)
+    else:
+        _show_end(wish, [outcome], None)
+    return 1 if run.word == "failed" else 0
 
 
 def _carried_out(fleet: Fleet, executor: Executor, wish: Wish, way: Way) -> int:
-    intent = Intent(wish.site, way.server, fleet.manifests[wish.site].ring)
     request = replace(way.request, restore_database=way.restore_needed)
-    with recorded_run(
-        fleet, "rollback", [intent], reason=wish.reason, take_over=wish.take_over
-    ) as run:
-        with progress("rolling back") as on_progress:
-            outcomes = executor.rollback({way.server: (request,)}, on_progress=on_progress)
-        for outcome in outcomes:
-            run.note(outcome)
-    _show_end(wish, outcomes, way)
+    with _recorded(fleet, wish, way.server) as run:
+        outcome = _worked(executor, way.server, request)
+        run.note(outcome)
+    _show_end(wish, [outcome], way)
     return 1 if run.word == "failed" else 0
+
+
+def _recorded(fleet: Fleet, wish: Wish, server: str) -> AbstractContextManager[RunRecord]:
+    intent = Intent(wish.site, server, fleet.manifests[wish.site].ring)
+    return recorded_run(fleet, "rollback", [intent], reason=wish.reason, take_over=wish.take_over)
+
+
+def _worked(executor: Executor, server: str, request: RollbackRequest) -> SiteOutcome:
+    with progress("rolling back") as on_progress:
+        return executor.rollback({server: (request,)}, on_progress=on_progress)[0]
 
 
 def _show_end(wish: Wish, outcomes: Iterable[SiteOutcome], way: Way | None) -> None:
@@ -225,7 +258,7 @@ def _show_end(wish: Wish, outcomes: Iterable[SiteOutcome], way: Way | None) -> N
         {
             "schema_version": 1,
             "outcomes": [asdict(outcome) for outcome in ended],
-            "restore_needed": way.restore_needed if way else None,
+            "restore_needed": way.restore_needed if way else bool(details.get("restore_needed")),
             "losses": details.get("losses") or (way.losses if way else None),
             "export": export or (f"{way.exports}/" if way and way.restore_needed else ""),
             "held_jobs": held,

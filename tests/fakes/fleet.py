@@ -173,8 +173,12 @@ class FleetSimulator:
         exports = f"/srv/owc/sites/{request.site}/exports"
         live = state.current
         if request.preview:
-            preview = {"restore_needed": state.losses is not None, "exports": exports}
-            details = {"preview": preview, "losses": state.losses}
+            needed = state.losses is not None
+            details = {
+                "preview": {"exports": exports},
+                "restore_needed": needed,
+                "losses": state.losses,
+            }
             if self.servers[name].unreachable:
                 reason = self.servers[name].unreachable
                 return SiteOutcome(request.site, name, "unreachable", reason)
@@ -183,7 +187,9 @@ class FleetSimulator:
                 return SiteOutcome(request.site, name, word, message, live, live)
             return SiteOutcome(request.site, name, "ok", "", live, live, details=details)
         if state.losses is not None and not request.restore_database:
-            return SiteOutcome(request.site, name, "failed", "it would lose data", live, live)
+            details = {"restore_needed": True}
+            words = "it would lose data"
+            return SiteOutcome(request.site, name, "failed", words, live, live, details=details)
         outcome = self._work(
             name, request.site, request.release_id, request.observed_release, known=True
         )

@@ -64,7 +64,6 @@ class Preview(Rollback):
         outcome = super()._outcome(word, message)
         outcome["details"]["preview"] = {
             "release_id": self.target,
-            "restore_needed": bool(self.snapshot_of),
             "snapshot_of": self.snapshot_of,
             "exports": self.paths.exports,
         }

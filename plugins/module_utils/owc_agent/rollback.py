@@ -219,7 +219,12 @@ class Rollback(Transaction):
     def _outcome(self, word: str, message: str) -> "dict[str, Any]":
         outcome = super()._outcome(word, message)
         told = self.held[: held.TOLD] if word == "changed" else []
-        outcome["details"].update(losses=self.losses, export=self.exported, held_jobs=told)
+        outcome["details"].update(
+            restore_needed=bool(self.snapshot_of),
+            losses=self.losses,
+            export=self.exported,
+            held_jobs=told,
+        )
         return outcome
 
     def options(self) -> None:

@@ -131,7 +131,8 @@ def test_without_a_person_or_a_word_nothing_is_lost(
     assert "nothing was changed: since release" in seen.out
     assert f"owc-deploy rollback altena --to {ONE} --restore-database --yes" in seen.err
     assert live(servers) == TWO
-    assert runs(fleet) == 0
+    recorded = open_store(fleet.settings.state).history.outcomes()
+    assert [item.outcome for item in recorded] == (["not-attempted"] if yes else [])
 
 
 def test_with_the_word_it_is_done_and_told(
@@ -184,6 +185,15 @@ def test_where_the_data_allows_it_only_the_code_goes_back(
     document = json.loads(capsys.readouterr().out)
     assert document["restore_needed"] is False
     assert (document["losses"], document["export"], document["held_jobs"]) == (None, "", [])
+    assert live(servers) == ONE
+
+
+def test_yes_alone_costs_no_call_more_than_going_back(
+    fleet: Fleet, servers: FleetSimulator
+) -> None:
+    servers.servers["web1"].sites["altena"].losses = None
+    assert go_back(fleet, servers, Wish("altena", yes=True)) == 0
+    assert [method for method, _ in servers.calls] == ["probe", "rollback"]
     assert live(servers) == ONE
 
 
