@@ -108,6 +108,7 @@ class SitePaths:
         self.tls = os.path.join(self.root, "tls")
         self.journal = os.path.join(self.root, "journal")
         self.snapshots = os.path.join(self.root, "snapshots")
+        self.exports = os.path.join(self.root, "exports")
         self.activations = os.path.join(self.root, "activations.jsonl")
         self.run = os.path.join(RUN, self.site)
         self.lock = os.path.join(self.root, "lock")
