@@ -260,7 +260,7 @@ class Release(Transaction):
             return
         wanted = gate.expected_plugins(self.specification)
         active = active_plugins_of(self.paths)
-        self.leaving = [plugin for plugin in reversed(active) if plugin not in wanted]
+        self.leaving = [plugin for plugin in self._removal_order(active) if plugin not in wanted]
         going = [plugin for plugin in self.leaving if plugin not in self.renamed]
         if going:
             values = database.read_options(self.paths.database, list(DEACTIVATION_OPTIONS))
@@ -270,6 +270,19 @@ class Release(Transaction):
             except wordpress.WordPressError as error:
                 # The old code may be the broken one; `settle` takes the plugins off the list.
                 self.notes.append("deactivating in the old release: %s" % error)
+
+    def _removal_order(self, active: "list[str]") -> "list[str]":
+        """Return active plugins so that what needs others goes before them.
+
+        The list in the database does not tell: blocks move themselves about in it.
+        """
+        document = files.read_json(os.path.join(self.paths.release(self.previous), "release.json"))
+        specification = (document or {}).get("specification")
+        known = list(gate.expected_plugins(specification)) if specification else []
+        return [
+            *(plugin for plugin in reversed(active) if plugin not in known),
+            *(plugin for plugin in reversed(known) if plugin in active),
+        ]
 
     def schema(self) -> None:
         """Install WordPress, or upgrade its database, when the code asks for it."""
