@@ -60,6 +60,11 @@ def is_sha256(value: str) -> bool:
     return bool(_SHA256.fullmatch(value))
 
 
+def is_release(value: str) -> bool:
+    """Return whether `value` is a release id."""
+    return bool(_RELEASE.fullmatch(value))
+
+
 def checked_folder(value: object) -> str:
     """Return `value` if it is one plain file or folder name; raise NameRefusedError otherwise."""
     return _checked(_FOLDER, "folder name", value)

@@ -32,6 +32,7 @@ from .transaction import (
     StepError,
     Transaction,
     activations,
+    crossed_change,
     now,
 )
 
@@ -280,18 +281,3 @@ class Rollback(Transaction):
             "snapshot_of": self.transaction_id,
             "at": now(),
         }
-
-
-def crossed_change(entries: "list[dict[str, Any]]", target: str) -> str:
-    """Return the snapshot to restore when going back to `target`, `""` when code alone will do.
-
-    `entries` are the activations, oldest first. The snapshot is the one taken before the first
-    change of data after the target was last made live. A target that was never live has none.
-    """
-    snapshot_of = ""
-    for entry in reversed(entries):
-        if entry["release_id"] == target:
-            return snapshot_of
-        if entry.get("database_changed"):
-            snapshot_of = entry.get("snapshot_of") or entry["release_id"]
-    raise StepError("release %s was never live here" % target)
