@@ -332,7 +332,7 @@ def now() -> str:
 
 def _words(error: Exception) -> str:
     expected = (StepError, commands.CommandError, wordpress.WordPressError, layout.NameRefusedError)
-    if isinstance(error, (*expected, OSError)):
+    if isinstance(error, (*expected, freeze.StillWritingError, OSError)):
         return str(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     return "%s: %s (%s line %s)" % (type(error).__name__, error, last.name, last.lineno)
