@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from owc_pilot.outside import Reading, Watch, judge, summary
+from owc_pilot.outside import RATE_PER_SECOND, Reading, Watch, judge, summary
 
 from owc_agent.gate import Answer
 
@@ -52,7 +52,7 @@ def test_what_a_watch_saw() -> None:
     ]
     assert summary(readings, 200, 2.0) == {
         "seconds": 2.0,
-        "rate_per_second": 10.0,
+        "rate_per_second": RATE_PER_SECOND,
         "requests": 4,
         "errors": 2,
         "longest_gap_seconds": 1.1,
