@@ -162,10 +162,17 @@ def judge(
     if status == http.HTTPStatus.SERVICE_UNAVAILABLE:
         return ("refused" if headers.get("retry-after", "").isdigit() else "failed"), said
     if kind == "entry":
-        acknowledged = status == http.HTTPStatus.OK and f'"number":{number}' in text
+        acknowledged = status == http.HTTPStatus.OK and _says(text, number)
     else:
         # WordPress sends the visitor on to the comment that it kept.
         acknowledged = status == http.HTTPStatus.FOUND and "#comment-" in headers.get(
             "location", ""
         )
     return ("good" if acknowledged else "failed"), said
+
+
+def _says(text: str, number: int) -> bool:
+    try:
+        return bool(json.loads(text) == {"number": number})
+    except ValueError:
+        return False

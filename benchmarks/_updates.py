@@ -67,7 +67,8 @@ def draw_updates(count: int, migrating: int, undone: int, seed: int) -> list[Upd
     random.Random(seed).shuffle(kinds)  # noqa: S311  the same order for the same seed
     updates = []
     form = FIRST.form
-    faults = {True: 0, False: 0}
+    # A few updates have both faults too: those that migrate begin with the later one.
+    faults = {True: 1, False: 0}
     for number, (migrates, is_undone) in enumerate(kinds, 1):
         fault: Fault = ""
         if is_undone:
