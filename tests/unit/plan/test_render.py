@@ -35,4 +35,5 @@ def test_every_file_names_its_own_site_only() -> None:
     assert "return 302 /nieuw;" in files["nginx.conf"]
     assert "define('DB_NAME', 'owc_heusden');" in files["wp-config.php"]
     assert "define('DISALLOW_FILE_MODS', true);" in files["wp-config.php"]
+    assert "lstat('/srv/owc/sites/heusden/current')" in files["wp-config.php"]
     assert "listen = /run/owc-php-fpm/heusden/php-fpm.sock" in files["php-fpm.conf"]
