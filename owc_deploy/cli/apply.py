@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from owc_deploy.errors import UsageError
 from owc_deploy.plan.document import plan_from_text
 from owc_deploy.plan.models import Plan, SiteOutcome
 from owc_deploy.rollout.apply import CHANGING, Applied, applied_document, apply_plan, check_plan
+from owc_deploy.store import warm_up
 from owc_deploy.store.models import Intent
 
 
@@ -67,18 +69,20 @@ def command(
     if plan_file is not None and (sites or decommission):
         raise UsageError("a saved plan names its sites itself", hint=f"apply --plan {plan_file}")
     session = open_session(fleet_root)
-    if plan_file is not None:
-        plan = plan_from_text(plan_file.read_text(encoding="utf-8"))
-    else:
-        plan = planned(session, sites, decommission)
-    return carry_out(
-        session,
-        plan,
-        output_format=output_format,
-        yes=yes,
-        reason=reason,
-        take_over=take_over,
-    )
+    with closing(session.executor):
+        if plan_file is not None:
+            plan = plan_from_text(plan_file.read_text(encoding="utf-8"))
+        else:
+            warm_up()
+            plan = planned(session, sites, decommission, hold=True)
+        return carry_out(
+            session,
+            plan,
+            output_format=output_format,
+            yes=yes,
+            reason=reason,
+            take_over=take_over,
+        )
 
 
 def carry_out(

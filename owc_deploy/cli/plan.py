@@ -81,11 +81,17 @@ def exit_code(plan: Plan, *, detailed: bool = False) -> int:
     return 1 if plan.is_incomplete else 0
 
 
-def planned(session: Session, sites: tuple[str, ...], decommission: tuple[str, ...]) -> Plan:
+def planned(
+    session: Session,
+    sites: tuple[str, ...],
+    decommission: tuple[str, ...],
+    *,
+    hold: bool = False,
+) -> Plan:
     """Look at the servers and return the plan for the named sites, or for all.
 
     For named sites only their own servers are looked at, unless one would be created: then all, as
-    it may be live on another server.
+    it may be live on another server. `hold`: see `observe`.
     """
     fleet = session.fleet
     named = check_sites(fleet, sites)
@@ -93,7 +99,7 @@ def planned(session: Session, sites: tuple[str, ...], decommission: tuple[str, .
     every = servers_for(fleet, frozenset())
     servers = every if decommission else servers_for(fleet, named)
     with progress("looking at the servers") as on_progress:
-        observed = observe(session.executor, servers, on_progress=on_progress)
+        observed = observe(session.executor, servers, hold=hold, on_progress=on_progress)
         plan = _plan(session, observed, wishes)
         rest = tuple(server for server in every if server.name not in observed)
         if rest and any(site.action == "create" for site in plan.sites):

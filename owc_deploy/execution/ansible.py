@@ -1,13 +1,17 @@
-"""The real door to the servers: every request as one Ansible run, every answer as outcomes."""
+"""The real way to the servers: orders through the door, every answer as outcomes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from owc_deploy.errors import ExecutionError
 from owc_deploy.execution.artefacts import packed
+from owc_deploy.execution.door import MAXIMUM_SERVERS, Answer, Channel, Door
 from owc_deploy.execution.events import ServerResult
 from owc_deploy.execution.jobs import decommission_job, release_job, rollback_job
 from owc_deploy.execution.ports import (
@@ -16,22 +20,24 @@ from owc_deploy.execution.ports import (
     ReleaseRequest,
     RollbackRequest,
     ServerOutcome,
+    SiteSecret,
 )
 from owc_deploy.execution.preflight import Reachability, diagnose_all
-from owc_deploy.execution.runner import PlaybookRequest, PlaybookResult, run_playbook
+from owc_deploy.execution.runner import PlaybookRequest, run_playbook
 from owc_deploy.fleet.models import Fleet, Server
 from owc_deploy.fleet.secrets import Sensitive
 from owc_deploy.plan.models import ObservedServer, OutcomeWord, SiteOutcome
 
 _SiteRequest = TypeVar("_SiteRequest", RollbackRequest, DecommissionRequest)
+_Answered = TypeVar("_Answered")
 
 _PROBE_SECONDS = 300.0
+_SEND_SECONDS = 1800.0
 _RELEASE_SECONDS = 3600.0
 _PROVISION_SECONDS = 3600.0
 _PARALLEL = 2
+_INCOMING = "/srv/owc/incoming/artefacts.tar"
 _OUTCOME_WORDS = frozenset(get_args(OutcomeWord))
-# What ssh says when a connection that was there went away: the server may be at work still.
-_LOST = ("closed", "reset", "broken pipe", "not responding")
 
 
 class AnsibleExecutor:
@@ -39,35 +45,44 @@ class AnsibleExecutor:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self._held: Door | None = None
+        self._holding = contextlib.ExitStack()
 
     def probe(
-        self, servers: tuple[Server, ...], *, on_progress: ProgressCallback | None = None
+        self,
+        servers: tuple[Server, ...],
+        *,
+        hold: bool = False,
+        on_progress: ProgressCallback | None = None,
     ) -> tuple[ObservedServer, ...]:
         """See `Executor.probe`."""
-        result = self._run("probe", servers, timeout_seconds=_PROBE_SECONDS, progress=on_progress)
-        reasons = self._reasons(result)
+        answers = self._each(
+            {server.name: _probe for server in servers}, on_progress=on_progress, hold=hold
+        )
+        reasons = self._reasons(answers.values())
         return tuple(
-            _observed(result.servers[server.name], reasons.get(server.name, ""))
-            for server in servers
+            _observed(answers[server.name], reasons.get(server.name, "")) for server in servers
         )
 
     def provision(
         self, fingerprints: Mapping[str, str], *, on_progress: ProgressCallback | None = None
     ) -> tuple[ServerOutcome, ...]:
         """See `Executor.provision`."""
-        result = self._run(
+        # What is prepared now, sshd among it, may not be what an open door came in by.
+        self.close()
+        request = self._request(
             "provision",
             self._servers(fingerprints),
-            per_server={
+            variables_per_server={
                 server: {"owc_provision_fingerprint": fingerprint}
                 for server, fingerprint in fingerprints.items()
             },
-            timeout_seconds=_PROVISION_SECONDS,
-            progress=on_progress,
         )
-        reasons = self._reasons(result)
+        result = run_playbook(request, on_progress=on_progress)
+        unreachable = [n for n, answer in result.servers.items() if answer.status == "unreachable"]
+        found = diagnose_all(self._servers(unreachable))
         return tuple(
-            ServerOutcome(name, answer.status, reasons.get(name, ""), answer.seconds)
+            ServerOutcome(name, answer.status, _provision_words(answer, found), answer.seconds)
             for name, answer in result.servers.items()
         )
 
@@ -80,31 +95,9 @@ class AnsibleExecutor:
         """See `Executor.release`."""
         wanted = {server: request.artefacts for server, request in requests.items()}
         with packed(self._fleet.settings.catalogue, wanted) as tars:
-            result = self._run(
-                "transactions",
-                self._servers(requests),
-                per_server={
-                    server: {
-                        "owc_jobs": [release_job(sent) for sent in request.specifications],
-                        "owc_parallel": request.parallel,
-                        "owc_artefacts_source": str(tars[server] or ""),
-                    }
-                    for server, request in requests.items()
-                },
-                secrets={
-                    server: {
-                        "owc_secrets": [
-                            {"site": secret.site, "path": secret.path, "content": secret.content}
-                            for secret in request.secrets
-                        ]
-                    }
-                    for server, request in requests.items()
-                },
-                timeout_seconds=_RELEASE_SECONDS,
-                progress=on_progress,
-            )
-        sites = {server: request.sites for server, request in requests.items()}
-        return self._outcomes(result, sites)
+            work = {server: _release(request, tars[server]) for server, request in requests.items()}
+            answers = self._each(work, on_progress=on_progress)
+        return self._outcomes(answers, {server: r.sites for server, r in requests.items()})
 
     def rollback(
         self,
@@ -117,7 +110,7 @@ class AnsibleExecutor:
         manifests = self._fleet.manifests
         return self._site_work(
             requests,
-            lambda request: rollback_job(request, manifests[request.site], now),
+            lambda request: rollback_job(request, manifests.get(request.site), now),
             on_progress,
         )
 
@@ -135,110 +128,183 @@ class AnsibleExecutor:
 
     def logs(self, server: str, site: str, *, lines: int) -> tuple[str, ...]:
         """See `Executor.logs`."""
-        answer = self._ask("logs", server, {"owc_logs": {"site": site, "lines": lines}})
+        answer = self._ask(server, "owc_logs", "Read the site's log", site=site, lines=lines)
         return tuple(str(line) for line in answer["lines"])
 
     def access(self, server: str, site: str, login: str) -> Sensitive:
         """See `Executor.access`."""
-        answer = self._ask("access", server, {"owc_access": {"site": site, "login": login}})
+        what = "Make a link for the administrator"
+        answer = self._ask(server, "owc_access", what, site=site, login=login)
         return Sensitive(str(answer["link"]))
 
-    def _ask(self, playbook: str, server: str, variables: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Run the one module of a playbook on one server and return what it answered."""
-        result = self._run(
-            playbook,
-            self._servers((server,)),
-            per_server={server: variables},
-            timeout_seconds=_PROBE_SECONDS,
-        )
-        answer = result.servers[server]
+    def close(self) -> None:
+        """See `Executor.close`."""
+        self._held = None
+        self._holding.close()
+
+    def _ask(self, server: str, module: str, what: str, **arguments: Any) -> Mapping[str, Any]:
+        """Run one module on one server and return what it answered."""
+
+        def work(channel: Channel) -> Answer:
+            return channel.module(module, arguments, what=what, seconds=_PROBE_SECONDS)
+
+        answer = self._each({server: work})[server]
         if answer.status != "ok":
-            raise ExecutionError(
-                f"{server}: {self._reasons(result)[server]}", hint="owc-deploy status"
-            )
-        return answer.results[f"owc_{playbook}"]
+            reason = self._reasons([answer])[server]
+            raise ExecutionError(f"{server}: {reason}", hint="owc-deploy status")
+        return answer.result
 
     def _site_work(
         self,
         requests: Mapping[str, tuple[_SiteRequest, ...]],
         as_job: Callable[[_SiteRequest], dict[str, Any]],
-        progress: ProgressCallback | None,
+        on_progress: ProgressCallback | None,
     ) -> tuple[SiteOutcome, ...]:
-        result = self._run(
-            "transactions",
-            self._servers(requests),
-            per_server={
-                server: {
-                    "owc_jobs": [as_job(request) for request in asked],
-                    "owc_parallel": _PARALLEL,
-                }
-                for server, asked in requests.items()
-            },
-            timeout_seconds=_RELEASE_SECONDS,
-            progress=progress,
-        )
-        sites = {
-            server: tuple(request.site for request in asked) for server, asked in requests.items()
+        work = {
+            server: _transactions([as_job(request) for request in asked], _PARALLEL)
+            for server, asked in requests.items()
         }
-        return self._outcomes(result, sites)
+        answers = self._each(work, on_progress=on_progress)
+        sites = {server: tuple(r.site for r in asked) for server, asked in requests.items()}
+        return self._outcomes(answers, sites)
+
+    def _each(
+        self,
+        work: Mapping[str, Callable[[Channel], _Answered]],
+        *,
+        on_progress: ProgressCallback | None = None,
+        hold: bool = False,
+    ) -> dict[str, _Answered]:
+        """Do each server's work, through the door that is held when it leads there."""
+        done: dict[str, _Answered] = {}
+        every = tuple(work)
+        for start in range(0, len(every), MAXIMUM_SERVERS):
+            names = every[start : start + MAXIMUM_SERVERS]
+            some = {name: work[name] for name in names}
+            with self._door(self._servers(names), hold=hold and len(names) == len(work)) as door:
+                done.update(door.each(some, on_progress))
+        return done
+
+    @contextlib.contextmanager
+    def _door(self, servers: tuple[Server, ...], *, hold: bool) -> Iterator[Door]:
+        if self._held is not None and self._held.covers(servers):
+            yield self._held
+            return
+        door = Door(self._request("door", servers))
+        if hold:
+            self.close()
+            self._held = self._holding.enter_context(door)
+            yield door
+        else:
+            with door:
+                yield door
 
     def _servers(self, names: Iterable[str]) -> tuple[Server, ...]:
         return tuple(self._fleet.servers[name] for name in names)
 
-    def _run(
+    def _request(
         self,
         playbook: str,
         servers: tuple[Server, ...],
         *,
-        per_server: Mapping[str, Mapping[str, Any]] | None = None,
-        secrets: Mapping[str, Mapping[str, Any]] | None = None,
-        timeout_seconds: float,
-        progress: ProgressCallback | None = None,
-    ) -> PlaybookResult:
-        request = PlaybookRequest(
+        variables_per_server: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> PlaybookRequest:
+        return PlaybookRequest(
             playbook=playbook,
             servers=servers,
             inventory=self._fleet.root / "servers.yml",
-            variables_per_server=per_server or {},
-            secrets_per_server=secrets or {},
+            variables_per_server=variables_per_server or {},
             vault_password_file=self._fleet.settings.vault_password_file,
-            timeout_seconds=timeout_seconds,
+            timeout_seconds=_PROVISION_SECONDS,
         )
-        return run_playbook(request, on_progress=progress)
 
-    def _reasons(self, result: PlaybookResult) -> dict[str, str]:
+    def _reasons(self, answers: Iterable[Answer]) -> dict[str, str]:
         """Say why each server is not `ok`, looking closer at those that were not reached."""
-        unreachable = self._servers(
-            name for name, answer in result.servers.items() if answer.status == "unreachable"
-        )
-        found = diagnose_all(unreachable)
-        return {
-            name: _reason(answer, found.get(name))
-            for name, answer in result.servers.items()
-            if answer.status != "ok"
-        }
+        wrong = [answer for answer in answers if answer.status != "ok"]
+        unreachable = [answer.server for answer in wrong if answer.status == "unreachable"]
+        found = diagnose_all(self._servers(unreachable))
+        return {answer.server: _reason(answer.error, found.get(answer.server)) for answer in wrong}
 
     def _outcomes(
-        self, result: PlaybookResult, sites: Mapping[str, Sequence[str]]
+        self, answers: Mapping[str, Answer], sites: Mapping[str, Sequence[str]]
     ) -> tuple[SiteOutcome, ...]:
-        reasons = self._reasons(result)
+        reasons = self._reasons(answers.values())
         return tuple(
             outcome
             for server, asked in sites.items()
-            for outcome in site_outcomes(
-                result.servers[server], "owc_transactions", asked, reasons.get(server, "")
-            )
+            for outcome in site_outcomes(answers[server], asked, reasons.get(server, ""))
         )
 
 
-def _reason(answer: ServerResult, found: Reachability | None) -> str:
+def _probe(channel: Channel) -> Answer:
+    return channel.module("owc_probe", {}, what="Observe the server", seconds=_PROBE_SECONDS)
+
+
+def _release(request: ReleaseRequest, tar: Path | None) -> Callable[[Channel], Answer]:
+    """Return the work of a release: artefacts, private keys, transactions, in this order."""
+
+    def work(channel: Channel) -> Answer:
+        sent = _send(channel, tar)
+        if sent is not None and sent.status != "ok":
+            return sent
+        placed = _place(channel, request.secrets)
+        if placed is not None and placed.status != "ok":
+            return placed
+        jobs = [release_job(sent) for sent in request.specifications]
+        return _transactions(jobs, request.parallel)(channel)
+
+    return work
+
+
+def _send(channel: Channel, tar: Path | None) -> Answer | None:
+    if tar is None:
+        return None
+    arguments = {"src": str(tar), "dest": _INCOMING, "owner": "root", "mode": "0600"}
+    order = {"do": "copy", "arguments": arguments}
+    sent = channel.ask(order, what="Send artefacts", seconds=_SEND_SECONDS)
+    if sent.status != "ok":
+        return _not_begun(sent)
+    taken = channel.module(
+        "owc_artefacts", {"bundle": _INCOMING}, what="Receive artefacts", seconds=_SEND_SECONDS
+    )
+    return _not_begun(taken)
+
+
+def _place(channel: Channel, secrets: tuple[SiteSecret, ...]) -> Answer | None:
+    if not secrets:
+        return None
+    items = [
+        {"site": secret.site, "path": secret.path, "content": secret.content.reveal()}
+        for secret in secrets
+    ]
+    placed = channel.module(
+        "owc_secrets", {"items": items}, what="Place private keys", seconds=_SEND_SECONDS
+    )
+    return _not_begun(placed)
+
+
+def _transactions(jobs: list[dict[str, Any]], parallel: int) -> Callable[[Channel], Answer]:
+    order = {"do": "transactions", "jobs": jobs, "parallel": parallel}
+    return lambda channel: channel.ask(order, what="Change the sites", seconds=_RELEASE_SECONDS)
+
+
+def _not_begun(answer: Answer) -> Answer:
+    """Return an answer of what comes before any site is touched."""
+    return replace(answer, began=False)
+
+
+def _provision_words(answer: ServerResult, found: Mapping[str, Reachability]) -> str:
+    return "" if answer.status == "ok" else _reason(answer.error, found.get(answer.server))
+
+
+def _reason(error: str, found: Reachability | None) -> str:
     if found is None or found.is_reachable:
-        return answer.error
+        return error
     return f"{found.message} (next: {found.hint})" if found.hint else found.message
 
 
-def _observed(answer: ServerResult, reason: str) -> ObservedServer:
-    observed = answer.results.get("owc_probe", {}).get("observed")
+def _observed(answer: Answer, reason: str) -> ObservedServer:
+    observed = answer.result.get("observed")
     if not isinstance(observed, Mapping):
         return ObservedServer(answer.server, unreachable=reason or "the probe answered nothing")
     return ObservedServer(
@@ -250,20 +316,18 @@ def _observed(answer: ServerResult, reason: str) -> ObservedServer:
     )
 
 
-def site_outcomes(
-    answer: ServerResult, module: str, sites: Sequence[str], reason: str
-) -> tuple[SiteOutcome, ...]:
+def site_outcomes(answer: Answer, sites: Sequence[str], reason: str) -> tuple[SiteOutcome, ...]:
     """Return an outcome for every site that was asked for, whatever the server answered.
 
-    A site that the module reported has its own words. For the others: `unreachable` when the work
+    A site that the server reported has its own words. For the others: `unreachable` when the work
     cannot have begun, `inconclusive` when it may be going on still, `failed` otherwise.
     """
     told = {
         str(item.get("site")): item
-        for item in answer.results.get(module, {}).get("outcomes", ())
+        for item in answer.result.get("outcomes", ())
         if isinstance(item, Mapping)
     }
-    word, why = _word_for_silence(answer, module, reason)
+    word, why = _word_for_silence(answer, reason)
     return tuple(
         _told(answer.server, told[site])
         if site in told
@@ -272,17 +336,14 @@ def site_outcomes(
     )
 
 
-def _word_for_silence(answer: ServerResult, module: str, reason: str) -> tuple[OutcomeWord, str]:
+def _word_for_silence(answer: Answer, reason: str) -> tuple[OutcomeWord, str]:
     if answer.status == "ok":
         return "inconclusive", "the server did not say how it ended"
-    began = any(
-        task.module == module and task.state != "unreachable" for task in answer.tasks
-    ) or any(word in answer.error.lower() for word in _LOST)
     if answer.status == "unreachable":
-        return ("inconclusive" if began else "unreachable"), reason
+        return ("inconclusive" if answer.began else "unreachable"), reason
     if answer.timed_out:
         return "inconclusive", reason
-    return "failed", reason if began else f"nothing was changed: {reason}"
+    return "failed", reason if answer.began else f"nothing was changed: {reason}"
 
 
 def _told(server: str, item: Mapping[str, Any]) -> SiteOutcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import deque
@@ -17,8 +16,6 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What Ansible puts before a module's own words.
 _PREFIXES = ("Task failed: ", "Module failed: ", "Action failed: ")
 _TAIL_LINES = 25
-# What `owc_transactions` prints before each site's outcome.
-_PROGRESS = "owc-progress: "
 _ERROR_CHARACTERS = 2000
 
 
@@ -83,21 +80,9 @@ class EventCollector:
             self.process_id = int(event["pid"])
         elif kind == "playbook_on_stats":
             self._stats = event.get("event_data", {})
-        elif kind == "verbose" and _PROGRESS in str(event.get("stdout")):
-            self._site(str(event["stdout"]).partition(_PROGRESS)[2])
         elif kind.startswith("runner_on_"):
             self._task(kind.removeprefix("runner_on_"), event.get("event_data", {}))
         return False
-
-    def _site(self, text: str) -> None:
-        """Tell how a site's transaction ended; the words are our own action plugin's."""
-        try:
-            told = json.loads(text)
-            progress = Progress(told["server"], f"{told['site']} {told['outcome']}", "changed")
-        except (ValueError, KeyError, TypeError):
-            return
-        if self._on_progress is not None and progress.server in self._seen:
-            self._on_progress(progress)
 
     def _task(self, kind: str, data: Mapping[str, Any]) -> None:
         server = str(data.get("host", ""))

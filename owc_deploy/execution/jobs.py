@@ -48,8 +48,21 @@ def release_job(sent: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rollback_job(request: RollbackRequest, manifest: Manifest, now: datetime) -> dict[str, Any]:
-    """Return the job that makes an earlier release of a site live again."""
+def rollback_job(
+    request: RollbackRequest, manifest: Manifest | None, now: datetime
+) -> dict[str, Any]:
+    """Return the job that makes an earlier release of a site live again.
+
+    Without a manifest nobody knows where to look for the site from outside.
+    """
+    watch = None
+    if manifest is not None:
+        watch = {
+            "domain": manifest.domain,
+            "path": "/",
+            "status": 200,
+            "release_id": request.release_id,
+        }
     return {
         "action": "rollback",
         "site": request.site,
@@ -58,12 +71,7 @@ def rollback_job(request: RollbackRequest, manifest: Manifest, now: datetime) ->
         "confirmation_seconds": CONFIRMATION_SECONDS,
         "release_id": request.release_id,
         "restore_database": request.restore_database,
-        "watch": {
-            "domain": manifest.domain,
-            "path": "/",
-            "status": 200,
-            "release_id": request.release_id,
-        },
+        "watch": watch,
     }
 
 

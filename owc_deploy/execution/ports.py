@@ -95,9 +95,20 @@ class Executor(Protocol):
     """
 
     def probe(
-        self, servers: tuple[Server, ...], *, on_progress: ProgressCallback | None = None
+        self,
+        servers: tuple[Server, ...],
+        *,
+        hold: bool = False,
+        on_progress: ProgressCallback | None = None,
     ) -> tuple[ObservedServer, ...]:
-        """Observe everything on these servers, changing nothing; same order as `servers`."""
+        """Observe everything on these servers, changing nothing; same order as `servers`.
+
+        With `hold` the way to them stays open for what is to follow, until `close`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give up what `hold` kept open."""
         ...
 
     def provision(

@@ -80,25 +80,10 @@ def run_playbook(
     """
     if not request.servers:
         return PlaybookResult(MappingProxyType({}))
-    if not all(is_local(server) for server in request.servers):
-        require_ssh()
-    require_host_key_checking(request.servers)
+    check_servers(request.servers)
     collector = EventCollector(tuple(server.name for server in request.servers), on_progress)
-    with run_folder() as folder:
-        (folder / "tmp").mkdir(mode=0o700)
-        document = run_variables(
-            request.servers,
-            variables=request.variables,
-            variables_per_server=request.variables_per_server,
-            secrets_per_server=request.secrets_per_server,
-            effective_user=getpass.getuser(),
-        )
-        with (
-            VariablesPipe(folder, document) as pipe,
-            Interruption(collector, request.timeout_seconds) as interruption,
-        ):
-            del document
-            return_code = _run(request, folder, pipe.path, collector, interruption)
+    with run_folder() as folder, Interruption(collector, request.timeout_seconds) as interruption:
+        return_code = run_in(folder, request, collector, interruption)
     if interruption.by_operator:
         raise KeyboardInterrupt
     if interruption.timed_out:
@@ -113,6 +98,33 @@ def run_playbook(
         )
     results = collector.results(unfinished=unfinished)
     return PlaybookResult(MappingProxyType({result.server: result for result in results}))
+
+
+def check_servers(servers: tuple[Server, ...]) -> None:
+    """Raise ExecutionError when these servers cannot be worked on safely from here."""
+    if not all(is_local(server) for server in servers):
+        require_ssh()
+    require_host_key_checking(servers)
+
+
+def run_in(
+    folder: Path,
+    request: PlaybookRequest,
+    collector: EventCollector,
+    interruption: Interruption,
+) -> int | None:
+    """Run a playbook with this private folder for its files; return Ansible's exit code."""
+    (folder / "tmp").mkdir(mode=0o700)
+    document = run_variables(
+        request.servers,
+        variables=request.variables,
+        variables_per_server=request.variables_per_server,
+        secrets_per_server=request.secrets_per_server,
+        effective_user=getpass.getuser(),
+    )
+    with VariablesPipe(folder, document) as pipe:
+        del document
+        return _run(request, folder, pipe.path, collector, interruption)
 
 
 def _run(

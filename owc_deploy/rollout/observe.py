@@ -37,9 +37,17 @@ def servers_for(fleet: Fleet, sites: frozenset[str]) -> tuple[Server, ...]:
 
 
 def observe(
-    executor: Executor, servers: tuple[Server, ...], *, on_progress: ProgressCallback | None = None
+    executor: Executor,
+    servers: tuple[Server, ...],
+    *,
+    hold: bool = False,
+    on_progress: ProgressCallback | None = None,
 ) -> Mapping[str, ObservedServer]:
-    """Probe the servers side by side and return what was seen, keyed by server name."""
+    """Probe the servers side by side and return what was seen, keyed by server name.
+
+    With `hold` the way to them stays open, for whoever means to change them next.
+    """
     if not servers:
         return {}
-    return {seen.server: seen for seen in executor.probe(servers, on_progress=on_progress)}
+    seen = executor.probe(servers, hold=hold, on_progress=on_progress)
+    return {server.server: server for server in seen}

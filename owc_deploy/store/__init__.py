@@ -5,6 +5,8 @@ SQLAlchemy takes 0.3 s to import, so nothing here does until a store is opened.
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,6 +48,13 @@ class Store:
             take_over=take_over,
             narrate=narrate or leases.LOGGER.warning,
         )
+
+
+def warm_up() -> None:
+    """Begin to import what opening a store takes, for a verb that waits for servers meanwhile."""
+    threading.Thread(
+        target=importlib.import_module, args=("owc_deploy.store.history",), daemon=True
+    ).start()
 
 
 def open_store(path: Path, *, clock: Callable[[], datetime] = utc_now) -> Store:

@@ -89,9 +89,14 @@ class FleetSimulator:
         self._scripted[site] = (outcome, message)
 
     def probe(
-        self, servers: tuple[Server, ...], *, on_progress: ProgressCallback | None = None
+        self,
+        servers: tuple[Server, ...],
+        *,
+        hold: bool = False,
+        on_progress: ProgressCallback | None = None,
     ) -> tuple[ObservedServer, ...]:
         """See `Executor.probe`."""
+        del hold
         self._note("probe", [server.name for server in servers], on_progress)
         return tuple(self._observed(server.name) for server in servers)
 
@@ -197,6 +202,9 @@ class FleetSimulator:
         if self.servers[server].unreachable:
             raise ExecutionError(f"{server}: {self.servers[server].unreachable}")
         return Sensitive(f"https://{site}.example/wp-login.php?login={login}")
+
+    def close(self) -> None:
+        """See `Executor.close`."""
 
     def _note(
         self, method: str, servers: Iterable[str], on_progress: ProgressCallback | None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -292,6 +293,27 @@ def serialized_list(texts: "list[str]") -> str:
     """Return a list of texts as PHP serialises it."""
     items = ['i:%d;s:%d:"%s";' % (n, len(t.encode()), t) for n, t in enumerate(texts)]
     return "a:%d:{%s}" % (len(texts), "".join(items))
+
+
+def parse_list(serialized: bytes) -> "Optional[list[str]]":
+    """Return a list of texts that PHP serialised; `None` when it is anything else.
+
+    For what is read in every step: asking PHP to decode takes longer than the query does.
+    """
+    found = re.match(rb"a:(\d+):\{", serialized)
+    if not found:
+        return None
+    texts, position = [], found.end()
+    for _ in range(int(found.group(1))):
+        item = re.compile(rb'i:\d+;s:(\d+):"').match(serialized, position)
+        if not item:
+            return None
+        end = item.end() + int(item.group(1))
+        if serialized[end : end + 2] != b'";':
+            return None
+        texts.append(serialized[item.end() : end].decode("utf-8", "replace"))
+        position = end + 2
+    return texts if serialized[position:] == b"}" else None
 
 
 def size_bytes(database: str) -> int:

@@ -1,11 +1,16 @@
 """The PHP that speaks to WordPress, kept as text so that it travels with the agent.
 
 It reads one JSON request on stdin and prints one JSON report after the request's own marker, so
-whatever a plugin prints cannot be mistaken for it. It is started as the site's own user.
+whatever a plugin prints cannot be mistaken for it. It is started as the site's own user, by PHP's
+command line or by the site's PHP-FPM.
 """
 
 DRIVER = r"""<?php
-$request = json_decode(stream_get_contents(STDIN), true);
+$request = json_decode(file_get_contents(PHP_SAPI === 'cli' ? 'php://stdin' : 'php://input'), true);
+ini_set('display_errors', '0');
+error_reporting(E_ALL);
+set_time_limit(0);
+chdir($request['public']);
 $report = ['ended' => false, 'doing' => 'start', 'errors' => [], 'deactivated' => [], 'php_messages' => []];
 $allow_plugin_changes = false;
 
@@ -30,7 +35,7 @@ register_shutdown_function(static function () use ($request): void {
     while (ob_get_level() > 0) {
         ob_end_clean();
     }
-    fwrite(STDOUT, "\n" . $request['marker'] . json_encode($report, JSON_PARTIAL_OUTPUT_ON_ERROR | JSON_INVALID_UTF8_SUBSTITUTE));
+    echo "\n" . $request['marker'] . json_encode($report, JSON_PARTIAL_OUTPUT_ON_ERROR | JSON_INVALID_UTF8_SUBSTITUTE);
 });
 
 $host = parse_url($request['url'], PHP_URL_HOST);

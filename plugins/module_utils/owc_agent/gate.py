@@ -197,11 +197,11 @@ def blame(problems: "list[str]", before: "dict[str, Any]") -> "tuple[list[str], 
 
 
 def take_baseline(
-    specification: "dict[str, Any]", cron_hooks: "list[str]", asker: "Asker"
+    specification: "dict[str, Any]", cron_hooks: "Callable[[], list[str]]", asker: "Asker"
 ) -> "dict[str, Any]":
     """Return what the live release, built from `specification`, should have and has not.
 
-    `cron_hooks` are those in its database; `asker` asks the live site for a path, once.
+    `cron_hooks` gives those in its database; `asker` asks the live site for a path, once.
     """
     expected = specification["gate"]
     missing: "dict[str, list[str]]" = {"pages": [], "rest_namespaces": [], "rest_routes": []}
@@ -218,7 +218,8 @@ def take_baseline(
         answer = asker("/wp-json" + route)
         if answer.status == http.client.NOT_FOUND and "rest_no_route" in answer.body:
             missing["rest_routes"].append(route)
-    missing["cron_hooks"] = [h for h in expected.get("cron_hooks", []) if h not in cron_hooks]
+    scheduled = cron_hooks()
+    missing["cron_hooks"] = [h for h in expected.get("cron_hooks", []) if h not in scheduled]
     return {"missing": missing}
 
 

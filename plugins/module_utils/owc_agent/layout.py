@@ -117,6 +117,7 @@ class SitePaths:
         self.user = "owc-" + self.site
         self.database = "owc_" + self.site.replace("-", "_")
         self.php_fpm_unit = "owc-php-fpm@%s.service" % self.site
+        self.php_fpm_socket = "/run/owc-php-fpm/%s/php-fpm.sock" % self.site
         self.cron_timer = "owc-cron@%s.timer" % self.site
         self.cron_service = "owc-cron@%s.service" % self.site
 

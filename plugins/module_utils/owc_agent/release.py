@@ -11,6 +11,7 @@ import grp
 import os
 import pwd
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from . import commands, database, files, freeze, gate, layout, phplog, services, undo, wordpress
@@ -21,6 +22,7 @@ from .transaction import (
     Transaction,
     activations,
     active_plugins,
+    has_tables,
     now,
     options,
 )
@@ -81,6 +83,8 @@ class Release(Transaction):
         self.log_before: "list[str]" = []
         self.log_position = ""
         self.checked = 0
+        # Whether the site's own PHP-FPM can load the new release before it is live.
+        self.warm = False
         self.created = False
         # Whether the code that is left could still read the data.
         self.data_moved = False
@@ -215,6 +219,7 @@ class Release(Transaction):
             if not os.path.exists(os.path.join(paths.release(self.release_id), name)):
                 raise StepError("PHP %s is not on this server" % self.specification["php"])
         services.test_staged_php_fpm(paths, self.release_id)
+        self.warm = services.can_run(paths, self.previous, self.release_id)
         services.test_staged_nginx(paths, self.release_id)
 
     def baseline(self) -> None:
@@ -226,10 +231,17 @@ class Release(Transaction):
         if specification is None:
             return
         domain = specification["domains"][0]
-        hooks = gate.cron_hooks(options(self.paths, ["cron"]).get("cron"))
-        self.before = gate.take_baseline(specification, hooks, lambda path: gate.ask(domain, path))
-        self.log_before = phplog.lines_until(self.paths)
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            hooks = pool.submit(self._cron_hooks)
+            said = pool.submit(phplog.lines_until, self.paths)
+            self.before = gate.take_baseline(
+                specification, hooks.result, lambda path: gate.ask(domain, path)
+            )
+            self.log_before = said.result()
         self.log_position = phplog.cursor()
+
+    def _cron_hooks(self) -> "list[str]":
+        return gate.cron_hooks(options(self.paths, ["cron"]).get("cron"))
 
     def freeze(self) -> None:
         """Refuse writes, if this release moves data; nothing else is worth refusing them for."""
@@ -311,7 +323,7 @@ class Release(Transaction):
 
     def rehearse(self) -> None:
         """Load the new release in every way it will be loaded, and compare with the lock."""
-        report = wordpress.rehearse(self.paths, self.release_id, self._request({}))
+        report = wordpress.rehearse(self.paths, self.release_id, self._request({}), warm=self.warm)
         found = gate.judge_report(self.specification, report)
         self.problems, excused = gate.blame(found, self.before)
         self.notes += excused
@@ -395,13 +407,15 @@ class Release(Transaction):
             action,
             self._request(request),
             timeout_seconds,
+            warm=self.warm and action != "schema",
         )
 
     def _request(self, request: "dict[str, Any]") -> "dict[str, Any]":
         return {"url": self.specification["url"], **request}
 
     def _present_schema(self) -> int:
-        return int(options(self.paths, ["db_version"]).get("db_version") or 0)
+        raw = raw_option(self.paths, "db_version")
+        return int(raw) if raw.isdigit() else 0
 
     def _schema_differs(self) -> bool:
         wanted = wordpress.code_database_version(self.paths.public(self.release_id))
@@ -421,7 +435,18 @@ class Release(Transaction):
 
 def active_plugins_of(paths: layout.SitePaths) -> "list[str]":
     """Return the plugins that the database says are active."""
-    return active_plugins(options(paths, ["active_plugins"]).get("active_plugins"))
+    raw = raw_option(paths, "active_plugins")
+    plugins = database.parse_list(raw)
+    if plugins is None:
+        return active_plugins(options(paths, ["active_plugins"]).get("active_plugins"))
+    return plugins
+
+
+def raw_option(paths: layout.SitePaths, name: str) -> bytes:
+    """Return an option as it stands in the database, empty when there is none."""
+    if not has_tables(paths):
+        return b""
+    return bytes.fromhex(database.read_options(paths.database, [name])[name] or "")
 
 
 def owned_options(specification: "dict[str, Any]") -> "list[str]":

@@ -17,6 +17,8 @@ from . import commands, files, layout
 NGINX_CONF = "/etc/nginx/nginx.conf"
 SITES_INCLUDE_FILE = "/etc/nginx/conf.d/owc-sites.conf"
 SITES_INCLUDE = "include /srv/owc/sites/*/current/nginx.conf;"
+NGINX_PID = "/run/nginx.pid"
+NGINX_HANDOVER_SECONDS = 3.0
 NGINX_LOCK = "/run/owc-nginx.lock"
 CERTBOT_LOCK = "/run/owc-certbot.lock"
 CERTBOT_LIVE = "/etc/letsencrypt/live"
@@ -110,11 +112,45 @@ def converge(paths: layout.SitePaths, before: str, after: str) -> None:
         reload_nginx()
 
 
+def can_run(paths: layout.SitePaths, running: str, release_id: str) -> bool:
+    """Return whether the PHP-FPM that runs for release `running` could serve another as it is."""
+    if not running or _differs(paths, running, release_id, ("php-fpm", "php-fpm.conf")):
+        return False
+    return unit_states([paths.php_fpm_unit])[paths.php_fpm_unit] == "active"
+
+
 def reload_nginx() -> None:
-    """Reload nginx if its configuration as it stands is valid; raises CommandError otherwise."""
+    """Reload nginx if its configuration as it stands is valid; raises CommandError otherwise.
+
+    Returns when the new configuration answers: the workers of before go on for a moment.
+    """
     with nginx_lock():
         commands.run(["nginx", "-t", "-q"])
+        before = _nginx_workers()
         commands.run(["systemctl", "reload", "nginx"])
+        deadline = time.monotonic() + NGINX_HANDOVER_SECONDS
+        while before & _nginx_workers() and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+def _nginx_workers() -> "frozenset[str]":
+    """Return the ids of the processes that take requests; one that shuts down takes none."""
+    try:
+        with open(NGINX_PID, encoding="ascii") as stream:
+            master = stream.read().strip()
+        with open("/proc/%s/task/%s/children" % (master, master), encoding="ascii") as stream:
+            children = stream.read().split()
+    except OSError:
+        return frozenset()
+    return frozenset(child for child in children if _title(child) == b"nginx: worker process")
+
+
+def _title(process: str) -> bytes:
+    try:
+        with open("/proc/%s/cmdline" % process, "rb") as stream:
+            return stream.read().strip(b"\0 ")
+    except OSError:
+        return b""
 
 
 def unit_states(units: "list[str]") -> "dict[str, str]":

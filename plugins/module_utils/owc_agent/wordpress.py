@@ -6,10 +6,11 @@ import json
 import os
 import re
 import secrets
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
-from . import commands, layout
+from . import commands, fastcgi, layout
 
 DRIVER_NAME = "driver.php"
 PHP_SETTINGS = [
@@ -34,39 +35,66 @@ def drive(
     action: str,
     request: "dict[str, Any]",
     timeout_seconds: float = 120,
+    *,
+    warm: bool = False,
 ) -> "dict[str, Any]":
     """Run one action of the driver inside one release and return its report.
 
+    With `warm` it is run by the site's own PHP-FPM, which compiles the release's code for the
+    visitors to come; that needs one that runs, of the same version and with the same settings.
     Raises WordPressError when PHP stopped, a plugin ended the request early or the action failed.
     """
     marker = secrets.token_hex(16)
-    release = paths.release(release_id)
     document = {**request, "action": action, "marker": marker, "public": paths.public(release_id)}
     driver = os.path.join(layout.AGENT_ROOT, "current", "owc_agent", DRIVER_NAME)
-    result = commands.run(
-        [os.path.join(release, "php"), *PHP_SETTINGS, driver],
-        stdin=json.dumps(document).encode(),
-        timeout_seconds=timeout_seconds,
-        user=paths.user,
-        check=False,
-        cwd=paths.public(release_id),
-    )
-    _before, found, text = result.stdout.rpartition(b"\n" + marker.encode())
+    stdin = json.dumps(document).encode()
+    if warm:
+        printed, words = _by_fpm(paths, driver, stdin, timeout_seconds), "see the PHP log"
+    else:
+        result = _by_command_line(paths, release_id, driver, stdin, timeout_seconds)
+        printed, words = result.stdout, commands.last_words(result)
+    _before, found, text = printed.rpartition(b"\n" + marker.encode())
     if not found:
-        raise WordPressError("PHP gave no report: %s" % commands.last_words(result))
+        raise WordPressError("PHP gave no report: %s" % words)
     report: "dict[str, Any]" = json.loads(text)
     if report["errors"]:
         raise WordPressError("; ".join(report["errors"]))
     return report
 
 
+def _by_command_line(
+    paths: layout.SitePaths, release_id: str, driver: str, stdin: bytes, timeout_seconds: float
+) -> "subprocess.CompletedProcess[bytes]":
+    return commands.run(
+        [os.path.join(paths.release(release_id), "php"), *PHP_SETTINGS, driver],
+        stdin=stdin,
+        timeout_seconds=timeout_seconds,
+        user=paths.user,
+        check=False,
+        cwd=paths.public(release_id),
+    )
+
+
+def _by_fpm(paths: layout.SitePaths, driver: str, stdin: bytes, timeout_seconds: float) -> bytes:
+    parameters = {
+        "SCRIPT_FILENAME": os.path.realpath(driver),
+        "REQUEST_METHOD": "POST",
+        "CONTENT_TYPE": "application/octet-stream",
+        "CONTENT_LENGTH": str(len(stdin)),
+    }
+    try:
+        return fastcgi.ask(paths.php_fpm_socket, parameters, stdin, timeout_seconds)
+    except fastcgi.FastCgiError as error:
+        raise WordPressError(str(error)) from error
+
+
 def rehearse(
-    paths: layout.SitePaths, release_id: str, request: "dict[str, Any]"
+    paths: layout.SitePaths, release_id: str, request: "dict[str, Any]", *, warm: bool
 ) -> "dict[str, Any]":
     """Load one release in every way it will be loaded: a block may be broken in one of them only.
 
-    Returns what WordPress reports of itself; raises WordPressError naming every way that does not
-    work.
+    `warm`: see `drive`. Returns what WordPress reports of itself; raises WordPressError naming
+    every way that does not work.
     """
     problems: "list[str]" = []
 
@@ -77,10 +105,13 @@ def rehearse(
             problems.append("%s: %s" % (way, error))
             return None
 
+    def driven(action: str) -> "Callable[[], Any]":
+        return lambda: drive(paths, release_id, action, request, warm=warm)
+
     # First and alone: what it schedules the others would otherwise overwrite.
-    report = attempt("as a visitor", lambda: drive(paths, release_id, "rehearse", request))
+    report = attempt("as a visitor", driven("rehearse"))
     with ThreadPoolExecutor(max_workers=2) as pool:
-        pool.submit(attempt, "in wp-admin", lambda: drive(paths, release_id, "admin", request))
+        pool.submit(attempt, "in wp-admin", driven("admin"))
         pool.submit(
             attempt,
             "under WP-CLI as a scheduled task",

@@ -51,3 +51,24 @@ def test_a_site_may_leave_no_code_in_its_database() -> None:
 )
 def test_an_error_is_told_without_the_statement(words: str, error: str) -> None:
     assert database.server_error(words) == error
+
+
+@pytest.mark.parametrize(
+    ("serialized", "texts"),
+    [
+        (b"a:0:{}", []),
+        (b'a:2:{i:0;s:3:"a/b";i:5;s:4:"\xc3\xa9;}";}', ["a/b", "é;}"]),
+        (b'a:1:{i:0;s:9:"a/b";}', None),
+        (b'a:1:{i:0;s:3:"a/b";}x', None),
+        (b"a:1:{i:0;i:3;}", None),
+        (b'a:2:{i:0;s:3:"a/b";}', None),
+        (b"", None),
+    ],
+)
+def test_a_serialised_list_is_read_strictly(serialized: bytes, texts: list[str] | None) -> None:
+    assert database.parse_list(serialized) == texts
+
+
+@pytest.mark.parametrize("texts", [[], ["a/b.php"], ["é", 'x";i:1;s:1:"y']])
+def test_a_list_comes_back_from_its_serialised_form(texts: list[str]) -> None:
+    assert database.parse_list(database.serialized_list(texts).encode()) == texts

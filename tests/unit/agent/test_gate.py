@@ -101,7 +101,7 @@ def test_one_blip_is_no_verdict(answers: list[gate.Answer], word: str) -> None:
 
 def test_what_was_broken_before_is_not_blamed_on_the_release() -> None:
     specification = {"gate": {"pages": [PAGE], "rest_namespaces": ["a/v1"], "cron_hooks": ["x"]}}
-    before = gate.take_baseline(specification, [], lambda _: WRONG)
+    before = gate.take_baseline(specification, list, lambda _: WRONG)
     assert gate.judge_pages([PAGE], [[WRONG] * 3], before) == gate.Verdict(
         "pass", [], ["/ answers 500, not 200, as before"], 1
     )
@@ -112,7 +112,7 @@ def test_what_was_broken_before_is_not_blamed_on_the_release() -> None:
 
 def test_a_new_expectation_is_not_excused_by_the_release_that_did_not_have_it() -> None:
     specification = {"gate": {"pages": [{**PAGE, "text": None}]}}
-    before = gate.take_baseline(specification, [], lambda _: answer(body="oud"))
+    before = gate.take_baseline(specification, list, lambda _: answer(body="oud"))
     verdict = gate.judge_pages([PAGE], [[answer(body="oud")] * 3], before)
     assert (verdict.word, verdict.checked) == ("fail", 1)
 

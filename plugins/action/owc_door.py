@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Action plugin: one server's end of the controller's door (owc_deploy.execution.door).
+
+It connects to a socket in the run's private folder and does what it is told there, over the
+connection that Ansible keeps to the server: modules, files to send, transactions. What is asked and
+answered so never becomes a variable, an argument, an event or a log line.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from owc_pilot.pilot import ConnectionLostError, Pilot
+
+# What ssh says when a connection that was there went away: the server may be at work still.
+_LOST = ("closed", "reset", "broken pipe", "not responding")
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is untyped
+    """`socket` is the path to connect to; ends when the controller hangs up."""
+
+    TRANSFERS_FILES = False
+    _VALID_ARGS = frozenset({"socket"})
+
+    def run(
+        self, tmp: str | None = None, task_vars: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Serve the controller until it hangs up."""
+        super().run(tmp, task_vars)
+        self._variables = task_vars or {}
+        with socket.socket(socket.AF_UNIX) as door:
+            door.connect(self._task.args["socket"])
+            with door.makefile("rwb") as stream:
+                self._stream = stream
+                self._say({"server": self._variables["inventory_hostname"]})
+                for line in stream:
+                    self._say(self._carry_out(json.loads(line)))
+        return {"changed": False}
+
+    def _say(self, document: dict[str, Any]) -> None:
+        # `str`: a module that failed has objects of Ansible's own in its result.
+        self._stream.write(json.dumps(document, default=str).encode() + b"\n")
+        self._stream.flush()
+
+    def _carry_out(self, order: dict[str, Any]) -> dict[str, Any]:
+        does = {"module": self._module, "copy": self._copy, "transactions": self._transactions}
+        try:
+            return {"result": does[order["do"]](order)}
+        except (AnsibleConnectionFailure, ConnectionLostError) as error:
+            return {"unreachable": str(error), "was_there": _was_there(error)}
+        except Exception as error:
+            # Whatever it is, the controller has to hear of it.
+            return {"failed": f"{type(error).__name__}: {error}"}
+
+    def _module(self, order: dict[str, Any]) -> dict[str, Any]:
+        return dict(
+            self._execute_module(
+                module_name=order["module"],
+                module_args=order["arguments"],
+                task_vars=self._variables,
+            )
+        )
+
+    def _copy(self, order: dict[str, Any]) -> dict[str, Any]:
+        task = self._task.copy()
+        task.args = order["arguments"]
+        copy = self._shared_loader_obj.action_loader.get(
+            "ansible.legacy.copy",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        return dict(copy.run(task_vars=self._variables))
+
+    def _transactions(self, order: dict[str, Any]) -> dict[str, Any]:
+        def call(arguments: dict[str, Any]) -> dict[str, Any]:
+            try:
+                answer = self._module({"module": "owc_transactions", "arguments": arguments})
+            except AnsibleConnectionFailure as error:
+                raise ConnectionLostError(str(error), was_there=_was_there(error)) from error
+            if "finished" not in answer:
+                words = f"{answer.get('msg') or ''} {answer.get('module_stderr') or ''}".strip()
+                raise ConnectionLostError(words or "the module answered nothing")
+            return answer
+
+        pilot = Pilot(call, self._address(), lambda outcome: self._say({"progress": outcome}))
+        return {"outcomes": pilot.fly(order["jobs"], order["parallel"])}
+
+    def _address(self) -> str:
+        """Return where visitors of this server's sites arrive, as far as the inventory tells."""
+        variables = self._variables
+        if variables.get("ansible_connection") in {"local", "ansible.builtin.local"}:
+            return "127.0.0.1"
+        address = variables.get("ansible_host") or variables["inventory_hostname"]
+        return str(self._templar.template(address))
+
+
+def _was_there(error: Exception) -> bool:
+    if isinstance(error, ConnectionLostError):
+        return error.was_there
+    return any(word in str(error).lower() for word in _LOST)
