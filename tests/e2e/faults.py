@@ -13,10 +13,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, Self
 from unittest import mock
@@ -268,6 +270,14 @@ class Street(Town):
         find = "ls /srv/owc/sites/*/journal/transaction.jsonl 2> /dev/null || true"
         return self.inside("sh", "-c", find).split()
 
+    def wait_until_over(self, timeout_seconds: float = 150) -> None:
+        """Wait until no transaction runs; one that could not be undone may be left."""
+        eventually(lambda: not self.units(), "no unit is left", timeout_seconds)
+
+    def wait_until_recovered(self, timeout_seconds: float = 90) -> None:
+        """Wait until the timer has finished or undone whatever was left."""
+        eventually(lambda: not self.interrupted(), "every journal is closed", timeout_seconds)
+
     def stopped(self) -> dict[str, int]:
         """Return the transactions that stand still: site to process id."""
         found: dict[str, int] = self.python(STOPPED)
@@ -402,16 +412,6 @@ class Change:
     def let_go(self) -> None:
         self.street.signal("CONT", self.pids.values())
 
-    def wait_until_over(self, timeout_seconds: float = 150) -> None:
-        """Wait until no transaction runs; one that could not be undone may be left."""
-        eventually(lambda: not self.street.units(), "no unit is left", timeout_seconds)
-
-    def wait_until_recovered(self, timeout_seconds: float = 90) -> None:
-        """Wait until the timer has finished or undone whatever was left."""
-        eventually(
-            lambda: not self.street.interrupted(), "every journal is closed", timeout_seconds
-        )
-
     def kill_controller(self) -> None:
         """Kill the controller and everything that it started, as losing its machine would."""
         if self.process.poll() is None:
@@ -522,18 +522,30 @@ def machine_of(street: Street) -> str:
 
 @contextmanager
 def filled(disk: Path) -> Iterator[None]:
-    """Leave no room on a disk."""
+    """Leave no room on a disk, and take whatever becomes free, as a log that runs wild does."""
     filler = disk / "filler"
-    try:
-        with filler.open("wb") as stream:
-            for size in (1 << 20, 1 << 12):
-                with suppress(OSError):
-                    while True:
-                        stream.write(bytes(size))
-                        stream.flush()
-        yield
-    finally:
-        filler.unlink()
+    enough = threading.Event()
+
+    def fill(stream: RawIOBase) -> None:
+        for size in (1 << 20, 1 << 12):
+            with suppress(OSError):
+                while stream.write(bytes(size)) == size:
+                    pass
+
+    def keep_filling(stream: RawIOBase) -> None:
+        while not enough.wait(0.01):
+            fill(stream)
+
+    with filler.open("wb", buffering=0) as stream:
+        fill(stream)
+        thread = threading.Thread(target=keep_filling, args=(stream,))
+        thread.start()
+        try:
+            yield
+        finally:
+            enough.set()
+            thread.join()
+            filler.unlink()
 
 
 @contextmanager
@@ -553,6 +565,8 @@ def cut_off(address: str) -> Iterator[None]:
 
 def take_back(street: Street, releases: Mapping[str, str]) -> None:
     """Bring sites back to these releases with their databases."""
+    street.wait_until_over()
+    street.wait_until_recovered()
     fleet = load_fleet(street.root)
     seen = street.look()["sites"]
     requests = tuple(

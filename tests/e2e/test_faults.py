@@ -103,7 +103,7 @@ def test_a_transaction_killed_at_any_step_is_undone_at_once(street: Street) -> N
         change.wait_until_all_stand_still()
         street.signal("KILL", change.pids.values())
         told = outcomes(change.process)
-        change.wait_until_over()
+        street.wait_until_over()
         assert change.problems(must_be_new=[COMMITTED], told=told) == []
         assert wrong() == []
 
@@ -116,7 +116,7 @@ def test_without_its_controller_a_change_at_any_step_is_undone(street: Street) -
         change.wait_until_all_stand_still()
         change.kill_controller()
         change.let_go()
-        change.wait_until_over()
+        street.wait_until_over()
         assert change.problems(must_be_new=[COMMITTED]) == []
         assert wrong() == []
 
@@ -128,7 +128,7 @@ def test_cut_off_from_its_controller_a_change_at_any_step_is_undone(street: Stre
         change.wait_until_all_stand_still()
         with cut_off(street.address):
             change.let_go()
-            change.wait_until_over()
+            street.wait_until_over()
         told = outcomes(change.process)
         assert change.problems(told=told) == []
 
@@ -139,7 +139,7 @@ def test_a_database_killed_at_any_step_costs_nothing(street: Street) -> None:
         street.inside("pkill", "-KILL", "mariadbd")
         change.let_go()
         told = outcomes(change.process)
-        change.wait_until_over()
+        street.wait_until_over()
         assert change.problems(may_be_new=STEPS, must_be_new=[COMMITTED], told=told) == []
 
 
@@ -149,9 +149,9 @@ def test_a_full_disk_at_any_step_is_survived(street: Street) -> None:
         with filled(street.disk):
             change.let_go()
             told = outcomes(change.process)
-            change.wait_until_over()
+            street.wait_until_over()
             assert wrong() == []
-        change.wait_until_recovered()
+        street.wait_until_recovered()
         late = {site for site in STEPS if "undo incomplete" in told[site]["message"]}
         told = {site: outcome for site, outcome in told.items() if site not in late}
         assert change.problems(may_be_new=STEPS, must_be_new=[COMMITTED], told=told) == []
@@ -163,8 +163,8 @@ def test_a_power_cut_at_any_step_is_undone_at_boot(street: Street) -> None:
         change.kill_controller()
         cut_the_power(street)
         boot(LAB, street.disk)
-        change.wait_until_recovered()
-        change.wait_until_over()
+        street.wait_until_recovered()
+        street.wait_until_over()
         assert change.problems(must_be_new=[COMMITTED]) == []
 
 
@@ -174,5 +174,5 @@ def test_a_server_that_goes_down_in_order_undoes_every_step_first(street: Street
         change.kill_controller()
         shut_down(street)
         boot(LAB, street.disk)
-        change.wait_until_recovered()
+        street.wait_until_recovered()
         assert change.problems(must_be_new=[COMMITTED]) == []
