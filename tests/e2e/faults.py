@@ -20,6 +20,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from io import RawIOBase
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 from unittest import mock
 
@@ -422,46 +423,68 @@ class Change:
 
     def problems(
         self,
+        *,
         may_be_new: Iterable[str] = (),
         must_be_new: Iterable[str] = (),
         told: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> list[str]:
-        """Return everything that is neither exactly as it was nor exactly as it was to become."""
-        seen = self.street.look()
-        live = {
-            row["site"]: row
-            for row in self.street.owc(
-                "status", *self.points, "--format", "json", check=False
-            ).document["sites"]
-        }
-        found = [f"left behind: {left}" for left in self.street.units() + seen["databases"]]
-        for site, point in self.points.items():
-            after, was = seen["sites"][site], self.before[site]
-            is_new = after["state"]["current"] != was["state"]["current"]
-            wrong = [f"{name}: {value}" for name, value in after["rest"].items() if value]
-            if is_new and site not in {*may_be_new, *must_be_new}:
-                wrong.append("it is new, and nobody confirmed it")
-            elif not is_new and site in must_be_new:
-                wrong.append("it was good and is gone")
-            wrong += _not_new(was, after) if is_new else _not_as_before(was, after)
-            word = after["finish"].get("outcome")
-            words = {"changed"} if is_new else {"rolled-back", "failed", "inconclusive"}
-            if word not in words:
-                wrong.append(f"its journal ends with {after['finish']}")
-            if told is not None and told[site]["outcome"] != word:
-                wrong.append(f"the controller says {told[site]['outcome']}, the server {word}")
-            if told is not None and told[site]["release_id"] != after["state"]["current"]:
-                wrong.append(f"the controller says {told[site]['release_id']} is live")
-            if live[site]["state"] != "live" or live[site]["drift"]:
-                wrong.append(f"status says {live[site]['state']} {live[site]['drift']}")
-            if live[site]["release_id"] != after["state"]["current"]:
-                wrong.append(f"status says {live[site]['release_id']} is live")
-            version = "2.0.0" if is_new else "1.0.0"
-            page = self.street.get(site)
-            if page.status != 200 or f"lab-fault {version}: {ENTRIES}" not in page.body:
-                wrong.append(f"its page says {page.status} {page.body[-300:]}")
-            found += [f"{site} (at {point}): {each}" for each in wrong]
-        return found
+        """See `problems`."""
+        return problems(self.street, self.before, self.points, may_be_new, must_be_new, told or {})
+
+
+def problems(
+    street: Street,
+    before: Mapping[str, Any],
+    points: Mapping[str, str],
+    may_be_new: Iterable[str] = (),
+    must_be_new: Iterable[str] = (),
+    told: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> list[str]:
+    """Return everything that is neither exactly as it was nor exactly as it was to become.
+
+    `before` is what was seen then, `points` says for each site what was done to it, `told` are the
+    outcomes that the controller heard of.
+    """
+    seen = street.look()
+    status = street.owc("status", *points, "--format", "json", check=False).document["sites"]
+    rows = {row["site"]: row for row in status}
+    found = [f"left behind: {left}" for left in street.units() + seen["databases"]]
+    for site, point in points.items():
+        after, was = seen["sites"][site], before[site]
+        is_new = after["state"]["current"] != was["state"]["current"]
+        wrong = [f"{name}: {value}" for name, value in after["rest"].items() if value]
+        if is_new and site not in {*may_be_new, *must_be_new}:
+            wrong.append("it is new, and nobody confirmed it")
+        elif not is_new and site in must_be_new:
+            wrong.append("it was good and is gone")
+        wrong += _not_new(was, after) if is_new else _not_as_before(was, after)
+        wrong += _not_said(after, rows[site], told.get(site), is_new=is_new)
+        version = "2.0.0" if is_new else "1.0.0"
+        page = street.get(site)
+        if page.status != 200 or f"lab-fault {version}: {ENTRIES}" not in page.body:
+            wrong.append(f"its page says {page.status} {page.body[-300:]}")
+        found += [f"{site} ({point}): {each}" for each in wrong]
+    return found
+
+
+def _not_said(
+    after: dict[str, Any],
+    row: dict[str, Any],
+    told: Mapping[str, Any] | None,
+    *,
+    is_new: bool,
+) -> list[str]:
+    """Return where the journal, `status` and the outcome do not say what is there."""
+    live = after["state"]["current"]
+    wrong = []
+    word = after["finish"].get("outcome")
+    if word not in ({"changed"} if is_new else {"rolled-back", "failed", "inconclusive"}):
+        wrong.append(f"its journal ends with {after['finish']}")
+    if told is not None and (told["outcome"], told["release_id"]) != (word, live):
+        wrong.append(f"live is {live}, {word}; the controller was told {told}")
+    if row["state"] != "live" or row["drift"] or row["release_id"] != live:
+        wrong.append(f"live is {live}; status says {row}")
+    return wrong
 
 
 def _not_as_before(was: dict[str, Any], after: dict[str, Any]) -> list[str]:
