@@ -44,6 +44,8 @@ PRIVILEGES_WITHHELD = (
 # Decoding is quick; a value made to be slow or deep may not hold up what waits for it.
 DECODE_TIMEOUT_SECONDS = 30
 DATA_FOLDER = "/var/lib/mysql"
+# MariaDB ends, for all sites at once, when a table has to grow and cannot.
+SPARE_BYTES = 4 << 20
 
 
 def execute(sql: str, database: str = "", timeout_seconds: float = 60) -> "list[list[str]]":
@@ -162,6 +164,7 @@ def restore(paths: layout.SitePaths, snapshot: str, timeout_seconds: float = 360
     tables take the place of the present ones, in one RENAME, so a snapshot that turns out to be
     damaged, or a full disk, costs nothing.
     """
+    refuse_without_room(size_bytes(paths.database) + SPARE_BYTES)
     scratch, aside = restore_databases(paths)
     execute(
         "DROP DATABASE IF EXISTS `{s}`; DROP DATABASE IF EXISTS `{a}`;"
@@ -178,6 +181,16 @@ def restore(paths: layout.SitePaths, snapshot: str, timeout_seconds: float = 360
         execute("RENAME TABLE " + ", ".join(moves), timeout_seconds=timeout_seconds)
     finally:
         execute("DROP DATABASE IF EXISTS `%s`; DROP DATABASE IF EXISTS `%s`" % (scratch, aside))
+
+
+def refuse_without_room(needed: int) -> None:
+    """Raise CommandError when MariaDB's disk has less than so many bytes free."""
+    room = os.statvfs(DATA_FOLDER)
+    free = room.f_bavail * room.f_frsize
+    if free < needed:
+        raise commands.CommandError(
+            "%s has %d MB free, %d MB are needed" % (DATA_FOLDER, free >> 20, needed >> 20)
+        )
 
 
 def restore_databases(paths: layout.SitePaths) -> "tuple[str, str]":
@@ -260,6 +273,7 @@ def write_options(database: str, values: "dict[str, Optional[str]]") -> None:
             )
         )
     if statements:
+        refuse_without_room(SPARE_BYTES)
         execute("START TRANSACTION;" + ";".join(statements) + ";COMMIT", database)
 
 

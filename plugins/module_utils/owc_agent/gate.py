@@ -258,7 +258,7 @@ def _ask_until_known(domain: str, page: "dict[str, Any]") -> "list[Answer]":
 
 def _context() -> ssl.SSLContext:
     # What matters here is the virtual host; that the certificate is one that visitors trust is
-    # checked where it is installed. So no authorities are read, which would take longer than asking.
+    # checked where it is installed. So no authorities are read: that takes longer than to ask.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
