@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,6 +24,7 @@ from e2e.faults import (
     cut_the_power,
     filled,
     outcomes,
+    problems,
     shut_down,
     site_of,
     small_disk,
@@ -35,6 +38,9 @@ LAB = f"{PREFIX}-faults"
 DISK_MEGABYTES = 3000
 STEPS = {site_of(point): point for point in POINTS}
 COMMITTED = site_of(COMMIT)
+NEIGHBOURS = {"lab-news": "1.0.0", "lab-silent": "1.0.0"}
+OLD, NEW = {"lab-fault": "1.0.0"}, {"lab-fault": "2.0.0"}
+HANG_SECONDS = 4
 
 
 @pytest.fixture(scope="session")
@@ -68,34 +74,97 @@ def prepared(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="session")
 def built(prepared: Street) -> Street:
     """Return the street with all its sites live at the first release of their block."""
-    for site in STEPS:
-        prepared.write(site, SERVER, **manifest("1.0.0"))
-    prepared.lock()
+    want(prepared, dict.fromkeys(STEPS, OLD))
     made = prepared.change(*STEPS)
     assert {item["outcome"] for item in made.values()} == {"changed"}, made
-    prepared.first = {
-        site: seen["state"]["current"] for site, seen in prepared.look()["sites"].items()
-    }
-    for site in STEPS:
-        prepared.write(site, SERVER, **manifest("2.0.0"))
-    prepared.lock()
+    seen = prepared.look()["sites"]
+    prepared.first.update({site: seen[site]["state"]["current"] for site in STEPS})
+    want(prepared, dict.fromkeys(STEPS, NEW))
     return prepared
 
 
-def manifest(version: str) -> dict[str, object]:
+def manifest(blocks: dict[str, str]) -> dict[str, object]:
     return {
         "locale": "en_US",
         "wordpress": "6.2.*",
-        "blocks": {"lab-fault": version},
+        "blocks": {**NEIGHBOURS, **blocks},
         "pages": [{"path": "/", "text": "lab-fault"}],
     }
 
 
+def want(street: Street, blocks: dict[str, dict[str, str]]) -> None:
+    """Let the manifests and locks of these sites say so."""
+    for site, wanted in blocks.items():
+        street.write(site, SERVER, **manifest(wanted))
+    street.lock(*blocks)
+
+
 @pytest.fixture
 def street(built: Street) -> Street:
-    """Return the street with every site at the first release."""
+    """Return the street with every site at the first release, about to go to the second."""
     take_back(built, built.first)
     return built
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A release of a block that is broken, and what has to be said of it."""
+
+    block: str
+    version: str
+    said: str
+
+
+BROKEN = {
+    "fatal when loaded": Broken("lab-news", "1.2.0", "lab-news"),
+    "switches itself off": Broken("lab-silent", "1.1.0", "switched itself off"),
+    "fatal in wp-admin": Broken("lab-fault", "1.1.0", "rehearse: in wp-admin: "),
+    "fatal in cron": Broken("lab-fault", "1.2.0", "as a scheduled task: "),
+    "fatal under WP-CLI": Broken("lab-fault", "1.3.0", "under WP-CLI"),
+    "migration fails half-way": Broken("lab-fault", "1.4.0", "The other half cannot be moved."),
+    "migration hangs": Broken("lab-fault", "1.5.0", f"took longer than {HANG_SECONDS} s"),
+    "REST namespace gone": Broken("lab-fault", "1.6.0", "namespace lab/fault/v1 is missing"),
+    "cron event gone": Broken("lab-fault", "1.7.0", "cron event lab_fault_tick is missing"),
+    "page without its output": Broken("lab-fault", "1.9.0", "/ lacks the text 'lab-fault'"),
+}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of every broken block, each on a site of its own."""
+
+    sites: Mapping[str, str]
+    told: Mapping[str, Any]
+    wrong: Sequence[str]
+    unanswered: Sequence[Any]
+
+
+@pytest.fixture(scope="session")
+def tried(built: Street, tmp_path_factory: pytest.TempPathFactory) -> Tried:
+    """Apply every broken block at once."""
+    take_back(built, built.first)
+    sites = dict(zip(BROKEN, STEPS, strict=False))
+    want(built, {sites[name]: {**OLD, b.block: b.version} for name, b in BROKEN.items()})
+    limit = "MIGRATION_TIMEOUT_SECONDS = {}"
+    short = ("module_utils/owc_agent/release.py", limit.format(1800), limit.format(HANG_SECONDS))
+    plugins = copy_of_plugins(tmp_path_factory.mktemp("short") / "plugins", *CALMER, short)
+    before = built.look()["sites"]
+    with watched(built, list(sites.values())) as unanswered:
+        told = built.change(*sites.values(), plugins=plugins)
+        seen = unanswered()
+    points = {site: name for name, site in sites.items()}
+    wrong = problems(built, before, points, told=told)
+    want(built, dict.fromkeys(sites.values(), NEW))
+    return Tried(sites, told, wrong, seen)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_block_is_undone_and_said(tried: Tried, name: str) -> None:
+    site = tried.sites[name]
+    assert [each for each in tried.wrong if each.startswith(site) or "left behind" in each] == []
+    assert [each for each in tried.unanswered if each[1] == site] == []
+    assert tried.told[site]["outcome"] == "rolled-back"
+    assert BROKEN[name].said in tried.told[site]["message"]
 
 
 def test_a_transaction_killed_at_any_step_is_undone_at_once(street: Street) -> None:
