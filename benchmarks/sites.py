@@ -10,84 +10,22 @@ beside it. Run it on an idle machine.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
-import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPSConnection
-from pathlib import Path
 from socket import create_connection
 from ssl import create_default_context
 
-import yaml
+from _bench import Bench, booted, rounds, spread, used_bytes
 from rich.console import Console
 from rich.table import Table
 
-from owc_deploy.lab.fleet import build_lab_catalogue
-from owc_deploy.lab.servers import Lab, lab_up
-
 RATE_PER_SECOND = 20
-
-
-@dataclass
-class Bench:
-    """One fleet on one lab, and the figures measured so far."""
-
-    root: Path
-    lab: Lab
-    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
-
-    def owc(self, *arguments: str) -> float:
-        """Run one command line and return its seconds."""
-        started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "owc_deploy", *arguments, "--fleet", str(self.root)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            sys.exit(f"owc-deploy {' '.join(arguments)}: {done.stdout}{done.stderr}")
-        return time.perf_counter() - started
-
-    def write(self, site: str, news: str = "1.0.0") -> None:
-        manifest = {
-            "schema_version": 1,
-            "site": site,
-            "municipality": {"name": f"Gemeente {site}"},
-            "environment": "production",
-            "url": f"https://www.{site}.example",
-            "servers": {"web": ["web1"], "database": ["web1"]},
-            "ring": "all",
-            "wordpress": "~7.1",
-            "php": "8.2",
-            "theme": {"name": "lab-theme", "version": "1.0.0"},
-            "tls": {"policy": "internal"},
-            "blocks": {"lab-woo": "^4.3", "lab-news": news},
-        }
-        path = self.root / "sites" / f"{site}.yml"
-        path.write_text(yaml.safe_dump(manifest), encoding="utf-8")
-
-    def create(self, site: str) -> float:
-        self.write(site)
-        self.owc("lock", site)
-        return self.owc("apply", site, "--yes")
-
-    def run(self, command: str) -> str:
-        done = self.lab.run("web1", ["sudo", "bash", "-c", command])
-        return str(done.stdout)
-
-    def note(self, what: str, figure: str, goal: str, peer: str = "") -> None:
-        self.rows.append((what, figure, goal, peer))
-        print(f"{what}: {figure}", flush=True)
+# What grows with every site: its files, and its database.
+DISK = ("/srv/owc", "/var/lib/mysql")
 
 
 @contextmanager
@@ -114,11 +52,10 @@ def asked(bench: Bench, site: str) -> Iterator[dict[str, int]]:
 
 
 def page_is_good(bench: Bench, site: str) -> bool:
-    authority = bench.root / ".owc-deploy" / "internal-ca" / "certificate.pem"
-    context = create_default_context(cafile=str(authority))
+    context = create_default_context(cafile=str(bench.authority))
     connection = HTTPSConnection(f"www.{site}.example", context=context, timeout=10)
     try:
-        plain = create_connection((str(bench.lab.servers["web1"].address), 443), timeout=10)
+        plain = create_connection((bench.address, 443), timeout=10)
         connection.sock = context.wrap_socket(plain, server_hostname=f"www.{site}.example")
         connection.request("GET", "/")
         return connection.getresponse().status == 200
@@ -128,44 +65,38 @@ def page_is_good(bench: Bench, site: str) -> bool:
         connection.close()
 
 
-def rounds(count: int, once: Callable[[int], float]) -> str:
-    """Return the median and the range of several measurements."""
-    figures = [once(number) for number in range(count)]
-    return f"{statistics.median(figures):.1f} s ({min(figures):.1f} to {max(figures):.1f})"
-
-
 def measure(bench: Bench, sites: int, count: int) -> None:
     first = bench.create("eerste")
     bench.note("fresh server to first live site", f"{first:.0f} s", "90 s", "WordOps 321 s + 12 s")
 
-    before = used_bytes(bench)
+    before = used_bytes(bench, *DISK)
     names = [f"site-{number:03}" for number in range(1, sites)]
-    figure = rounds(count, lambda number: bench.create(names[number]))
+    figure = spread(rounds(count, lambda number: bench.create(names[number])))
     bench.note("one more site on a prepared server", figure, "5 s", "WordOps 12 s")
-    after = used_bytes(bench)
+    after = used_bytes(bench, *DISK)
     bench.note(
         "disk for one more site", f"{(after - before) / count / 1e6:.1f} MB", "5 MB", "117 MB"
     )
 
     def update(number: int) -> float:
-        bench.write("eerste", "1.1.0" if number % 2 == 0 else "1.0.0")
+        bench.write_news("eerste", "1.1.0" if number % 2 == 0 else "1.0.0")
         bench.owc("lock", "eerste")
         return bench.owc("apply", "eerste", "--yes")
 
     with asked(bench, "eerste") as counts:
-        figure = rounds(count, update)
+        figure = spread(rounds(count, update))
     bench.note("update one block on one site", figure, "2.1 s", "Ansistrano 10.7 s")
     failed = f"{counts['failed']} of {counts['asked']}"
     bench.note(f"failed requests through {count} updates", failed, "0")
 
-    figure = rounds(count, lambda _: bench.owc("rollback", "eerste", "--yes"))
+    figure = spread(rounds(count, lambda _: bench.owc("rollback", "eerste", "--yes")))
     bench.note("code rollback", figure, "1.8 s", "Ansistrano 3.6 s")
 
     for name in names[count:]:
         bench.write(name)
     bench.owc("lock")
     bench.owc("apply", "--yes")
-    figure = rounds(count, lambda _: bench.owc("apply", "--yes"))
+    figure = spread(rounds(count, lambda _: bench.owc("apply", "--yes")))
     bench.note(f"nothing to do, {sites} sites on one server", figure, "3 s (100)", "Trellis 7 min")
 
     bench.run("systemctl stop 'owc-cron@*.timer'; sleep 35")
@@ -185,13 +116,6 @@ PSS = (
 ALL_PSS = "cat /proc/[0-9]*/smaps_rollup 2>/dev/null | awk '/^Pss:/ {print $2}'"
 
 
-def used_bytes(bench: Bench) -> int:
-    """Return what the sites and their databases take on disk, hard links counted once."""
-    bench.run("sync")
-    text = bench.run("du -s --block-size=1 /srv/owc /var/lib/mysql | awk '{s+=$1} END {print s}'")
-    return int(text)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -201,20 +125,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.sites <= options.rounds:
         parser.error("--sites must be more than --rounds")
-    root = Path(tempfile.mkdtemp(prefix="owc-benchmark-"))
-    lab = lab_up(f"bench-{os.getpid()}", ["web1"])
-    try:
-        (root / "sites").mkdir()
-        build_lab_catalogue(root / "catalogue")
-        (root / "fleet.yml").write_text(
-            "schema_version: 1\nname: bench\ncatalogue: catalogue\nrings: [{name: all}]\n"
-        )
-        shutil.copyfile(lab.inventory_path, root / "servers.yml")
-        bench = Bench(root, lab)
+    with booted() as bench:
         measure(bench, options.sites, options.rounds)
-    finally:
-        lab.down()
-        shutil.rmtree(root)
     table = Table("What", "Measured", "Goal", "Peer", title="On this machine, whole commands")
     for row in bench.rows:
         table.add_row(*row)

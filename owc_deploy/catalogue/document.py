@@ -20,6 +20,7 @@ from owc_deploy.catalogue.models import (
     Catalogue,
     Conflict,
     Gate,
+    GatePage,
     Migration,
     Requirement,
 )
@@ -86,13 +87,19 @@ def details_from(document: Mapping[str, Any]) -> dict[str, Any]:
         "conflicts": lambda value: tuple(Conflict(**item) for item in value),
         "migrations": lambda value: tuple(_migration(item) for item in value),
         "advisories": lambda value: tuple(Advisory(**item) for item in value),
-        "gate": lambda value: Gate(**{key: tuple(names) for key, names in value.items()}),
+        "gate": _gate,
         "post_steps": lambda value: tuple(tuple(words) for words in value),
     }
     return {
         key: read[key](value) if key in read else tuple(value) if isinstance(value, list) else value
         for key, value in document.items()
     }
+
+
+def _gate(document: Mapping[str, Any]) -> Gate:
+    pages = tuple(GatePage(**page) for page in document.get("pages", ()))
+    names = {key: tuple(value) for key, value in document.items() if key != "pages"}
+    return Gate(**names, pages=pages)
 
 
 def meaning_problems(document: Mapping[str, Any], place: str, file: Path) -> Iterator[Problem]:

@@ -36,14 +36,15 @@ class Migration:
     """A data migration run with WP-CLI when the installed version crosses from `from_version`.
 
     `from_version` and `to_version` are Composer constraints on the installed and the new version.
-    `commands` are WP-CLI argument lists without `wp`. `reversible` says whether the earlier version
-    can read the data afterwards.
+    `commands` are WP-CLI argument lists without `wp`; each may take `timeout_seconds`. `reversible`
+    says whether the earlier version can read the data afterwards.
     """
 
     from_version: str
     to_version: str
     commands: tuple[tuple[str, ...], ...]
     reversible: bool = False
+    timeout_seconds: int = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,22 @@ class Advisory:
 
 
 @dataclass(frozen=True, slots=True)
+class GatePage:
+    """A page that must answer: its path, the HTTP status, and a text it contains."""
+
+    path: str
+    status: int = 200
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
-    """What must be seen of a running block: REST namespaces and cron hooks."""
+    """What must be seen of a running block: in REST, in the scheduled tasks, on pages."""
 
     rest_namespaces: tuple[str, ...] = ()
     cron_hooks: tuple[str, ...] = ()
+    rest_routes: tuple[str, ...] = ()
+    pages: tuple[GatePage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

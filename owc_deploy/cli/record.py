@@ -62,5 +62,10 @@ def recorded_run(
             store.history.record_outcome(run_id, outcome)
 
         record = RunRecord(note)
-        yield record
+        try:
+            yield record
+        except KeyboardInterrupt:
+            narrate("Stopped. Changes under way are not confirmed, so their servers undo them.")
+            narrate("  Next: owc-deploy status")
+            raise
         store.history.finish_run(run_id, record.word)

@@ -39,6 +39,18 @@ def narrate(message: str) -> None:
     click.echo(message, err=True)
 
 
+def plain(text: object) -> str:
+    """Return a text that came from a site without anything that a terminal would obey."""
+    return "".join(
+        sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(text)
+    )
+
+
+def can_ask() -> bool:
+    """Return whether somebody is there to answer a question."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before servers are changed; `yes` answers.
 
@@ -46,7 +58,7 @@ def confirm(question: str, *, yes: bool) -> None:
     """
     if yes:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not can_ask():
         raise UsageError("there is no terminal to ask on", hint="the same command with --yes")
     click.confirm(question, abort=True, err=True)
 

@@ -51,12 +51,12 @@ def release_job(sent: Mapping[str, Any]) -> dict[str, Any]:
 def rollback_job(
     request: RollbackRequest, manifest: Manifest | None, now: datetime
 ) -> dict[str, Any]:
-    """Return the job that makes an earlier release of a site live again.
+    """Return the job that makes an earlier release of a site live again, or previews that.
 
     Without a manifest nobody knows where to look for the site from outside.
     """
     watch = None
-    if manifest is not None:
+    if manifest is not None and not request.preview:
         watch = {
             "domain": manifest.domain,
             "path": "/",
@@ -64,7 +64,7 @@ def rollback_job(
             "release_id": request.release_id,
         }
     return {
-        "action": "rollback",
+        "action": "preview" if request.preview else "rollback",
         "site": request.site,
         "transaction_id": new_transaction_id(now),
         "observed_release": request.observed_release,

@@ -59,13 +59,16 @@ class ReleaseRequest:
 class RollbackRequest:
     """Make `release_id` of `site` live; refused when something else than `observed_release` is.
 
-    `restore_database` also brings back the snapshot taken before the live release.
+    `restore_database` also brings back the database of then, where that is needed. `preview`
+    changes nothing: its outcome is `ok`, with what going back would mean and lose in its details
+    (docs/architecture.md).
     """
 
     site: str
     release_id: str
     observed_release: str
     restore_database: bool = False
+    preview: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ class Executor(Protocol):
         *,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
-        """Make earlier releases live."""
+        """Make earlier releases live, or preview that."""
         ...
 
     def decommission(

@@ -20,6 +20,7 @@ from owc_deploy.fleet.models import (
     Redirect,
     Ring,
     SecretReference,
+    SiteGate,
     SiteServers,
     ThemeChoice,
     Tls,
@@ -164,6 +165,7 @@ def build_manifest(document: Document) -> Manifest:
         redirects=_records(Redirect, data.get("redirects", ())),
         administrators=_records(Administrator, data.get("administrators", ())),
         pages=_records(Page, data.get("pages", ())),
+        gate=SiteGate(**{key: tuple(names) for key, names in data.get("gate", {}).items()}),
         **optional,
     )
 

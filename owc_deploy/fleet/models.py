@@ -101,6 +101,15 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteGate:
+    """What must be seen of the running site, beside what its blocks declare."""
+
+    rest_namespaces: tuple[str, ...] = ()
+    rest_routes: tuple[str, ...] = ()
+    cron_hooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """What one site should be.
 
@@ -129,6 +138,7 @@ class Manifest:
     redirects: tuple[Redirect, ...] = ()
     administrators: tuple[Administrator, ...] = ()
     pages: tuple[Page, ...] = ()
+    gate: SiteGate = field(default_factory=SiteGate)
     releases_kept: int = 5
 
     @property

@@ -39,6 +39,7 @@ def migrations(
                         to_version=artefact.version,
                         commands=migration.commands,
                         reversible=migration.reversible,
+                        timeout_seconds=migration.timeout_seconds,
                     )
                 )
     return tuple(planned)

@@ -65,7 +65,8 @@ class ServerPlan:
 class PlannedMigration:
     """A data migration that is part of a release, as it is sent to the server.
 
-    `from_version` is live and `to_version` will be. `commands` are WP-CLI argument lists.
+    `from_version` is live and `to_version` will be. `commands` are WP-CLI argument lists, each of
+    which may take `timeout_seconds`.
     `reversible` says whether the earlier version can read the data afterwards: when not, the way
     back is a restore of the database.
     """
@@ -75,6 +76,7 @@ class PlannedMigration:
     to_version: str
     commands: tuple[tuple[str, ...], ...]
     reversible: bool
+    timeout_seconds: int = 600
 
 
 @dataclass(frozen=True, slots=True)

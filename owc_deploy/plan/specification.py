@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from owc_deploy.catalogue.models import Catalogue
-from owc_deploy.fleet.models import Lock, LockedArtefact, Manifest
+from owc_deploy.catalogue.models import Catalogue, Gate, GatePage
+from owc_deploy.fleet.models import Lock, LockedArtefact, Manifest, Page, SiteGate
 from owc_deploy.plan.render import render_files
 
 SCHEMA_VERSION = 1
@@ -81,15 +81,19 @@ def _administrators(manifest: Manifest) -> list[dict[str, str]]:
 
 
 def _gate(manifest: Manifest, lock: Lock, catalogue: Catalogue) -> dict[str, Any]:
-    pages = [
-        {"path": page.path, "status": page.status, "text": page.text} for page in manifest.pages
-    ]
-    if not any(page["path"] == "/" for page in pages):
-        pages.insert(0, {"path": "/", "status": 200, "text": None})
     releases = [catalogue.release_of(item.name, item.sha256) for item in (lock.theme, *lock.blocks)]
     gates = [release.gate for release in releases if release is not None]
+    declared: tuple[Page | GatePage, ...] = (
+        *manifest.pages,
+        *(page for gate in gates for page in gate.pages),
+    )
+    pages = [{"path": page.path, "status": page.status, "text": page.text} for page in declared]
+    if not any(page["path"] == "/" for page in pages):
+        pages.insert(0, {"path": "/", "status": 200, "text": None})
+    every: tuple[SiteGate | Gate, ...] = (manifest.gate, *gates)
     return {
         "pages": pages,
-        "rest_namespaces": sorted({name for gate in gates for name in gate.rest_namespaces}),
-        "cron_hooks": sorted({hook for gate in gates for hook in gate.cron_hooks}),
+        "rest_namespaces": sorted({name for gate in every for name in gate.rest_namespaces}),
+        "rest_routes": sorted({route for gate in every for route in gate.rest_routes}),
+        "cron_hooks": sorted({hook for gate in every for hook in gate.cron_hooks}),
     }

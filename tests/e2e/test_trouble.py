@@ -35,7 +35,7 @@ def test_a_server_out_of_reach_costs_only_its_own_sites(town: Town, tmp_path: Pa
     assert "Gemeente Neerpelt" in elsewhere.get("neerpelt").body
 
 
-def test_a_killed_controller_leaves_a_release_that_finished_by_itself(town: Town) -> None:
+def test_a_killed_controller_leaves_a_release_that_ends_by_itself(town: Town) -> None:
     town.create("ommen")
     town.write("ommen", blocks={"lab-woo": "^4.3", "lab-news": "1.1.0"})
     town.lock("ommen")
@@ -53,17 +53,22 @@ def test_a_killed_controller_leaves_a_release_that_finished_by_itself(town: Town
     process.wait()
     while town.run("web1", "systemctl", "show", "-P", "ActiveState", unit).strip() == "active":
         time.sleep(0.2)
-    assert "lab-news 1.1.0" in town.get("ommen").body
+    # Confirmed by what of the controller lived on, or undone by the server: one of the two in full.
+    body = town.get("ommen").body
+    assert ("lab-news 1.1.0" in body) != ("lab-news 1.0.0" in body)
     assert town.status("ommen")["state"] == "live"
-    assert town.apply("ommen").outcome("ommen")["outcome"] == "ok"
+    wanted = "ok" if "lab-news 1.1.0" in body else "changed"
+    assert town.apply("ommen").outcome("ommen")["outcome"] == wanted
+    assert "lab-news 1.1.0" in town.get("ommen").body
     history = town.owc("history", "ommen", "--format", "json").document
+    outcomes = [item["outcome"] for item in history["outcomes"]]
     # `running` for as long as the killed controller's lease has not lapsed.
-    assert history["outcomes"][0]["outcome"] in {"running", "interrupted"}
+    assert {"running", "interrupted"} & set(outcomes[:2])
     town.write("ommen", blocks={"lab-woo": "^4.3", "lab-news": "1.0.0"})
     town.lock("ommen")
     assert town.apply("ommen").outcome("ommen")["outcome"] == "changed"
     history = town.owc("history", "ommen", "--format", "json").document
-    assert [item["outcome"] for item in history["outcomes"]][:2] == ["changed", "interrupted"]
+    assert "interrupted" in [item["outcome"] for item in history["outcomes"]]
 
 
 def test_two_operators_at_once_cannot_both_change_the_fleet(town: Town) -> None:

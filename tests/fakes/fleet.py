@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from owc_deploy.errors import ExecutionError
@@ -33,6 +33,8 @@ class SimulatedSite:
     certificate: str = ""
     decommissioned: bool = False
     drift: list[dict[str, Any]] = field(default_factory=list)
+    # What going back would lose; `None` where the database may stay as it is.
+    losses: dict[str, Any] | None = None
 
     def observed(self) -> dict[str, Any]:
         """Return what a probe says of it."""
@@ -166,10 +168,43 @@ class FleetSimulator:
         """See `Executor.rollback`."""
         self._note("rollback", requests, on_progress)
         return tuple(
-            self._work(name, request.site, request.release_id, request.observed_release, known=True)
-            for name, asked in requests.items()
-            for request in asked
+            self._go_back(name, request) for name, asked in requests.items() for request in asked
         )
+
+    def _go_back(self, name: str, request: RollbackRequest) -> SiteOutcome:
+        state = self.servers[name].sites.get(request.site, SimulatedSite())
+        exports = f"/srv/owc/sites/{request.site}/exports"
+        live = state.current
+        if request.preview:
+            needed = state.losses is not None
+            details = {
+                "preview": {"exports": exports},
+                "restore_needed": needed,
+                "losses": state.losses,
+            }
+            if self.servers[name].unreachable:
+                reason = self.servers[name].unreachable
+                return SiteOutcome(request.site, name, "unreachable", reason)
+            if request.site in self._scripted:
+                word, message = self._scripted.pop(request.site)
+                return SiteOutcome(request.site, name, word, message, live, live)
+            return SiteOutcome(request.site, name, "ok", "", live, live, details=details)
+        if state.losses is not None and not request.restore_database:
+            details = {"restore_needed": True}
+            words = "it would lose data"
+            return SiteOutcome(request.site, name, "failed", words, live, live, details=details)
+        outcome = self._work(
+            name, request.site, request.release_id, request.observed_release, known=True
+        )
+        if outcome.outcome != "changed" or state.losses is None:
+            return outcome
+        details = {
+            "losses": state.losses,
+            "export": f"{exports}/20261124T000000Z-00000000.jsonl.gz",
+            "held_jobs": [{"kind": "cron", "hook": "send", "at": "2026-11-23", "done": "removed"}],
+        }
+        state.losses = None
+        return replace(outcome, details=details)
 
     def decommission(
         self,

@@ -1,7 +1,7 @@
 """One site's database, from outside WordPress: MariaDB's own programs over the local socket.
 
 Identifiers come from `layout` and are checked there; values travel in hexadecimal, so no text of a
-site can become SQL.
+site can become SQL. A statement that holds a site's own names travels in hexadecimal as a whole.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
+from collections.abc import Iterator
 from typing import Any, Optional
 
 from . import commands, files, layout
@@ -58,6 +60,48 @@ def execute(sql: str, database: str = "", timeout_seconds: float = 60) -> "list[
         raise commands.CommandError("MariaDB: " + server_error(commands.last_words(result)))
     lines = result.stdout.decode("utf-8", "replace").splitlines()
     return [line.split("\t") for line in lines]
+
+
+def immediate(sql: str) -> str:
+    """Return a statement that runs `sql`, with nothing in it that the client could misread.
+
+    For names that a site chose itself: quoted, the server reads them as they are, but the client
+    has commands of its own, and its own idea of where a quoted name ends.
+    """
+    return "EXECUTE IMMEDIATE CONVERT(X'%s' USING utf8mb4);" % sql.encode().hex()
+
+
+def stream_rows(sql: str, timeout_seconds: float) -> "Iterator[list[str]]":
+    """Run SQL and give its rows one at a time, however many there are.
+
+    Raises CommandError with the server's own words, also when it has given rows already.
+    """
+    with tempfile.TemporaryFile() as errors, tempfile.TemporaryFile() as statement:
+        statement.write(sql.encode())
+        statement.seek(0)
+        process = subprocess.Popen(
+            [*CLIENT, "--quick"],
+            stdin=statement,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=commands.ENVIRONMENT,
+        )
+        # The server stops what takes too long; this is for a server that does not.
+        guard = threading.Timer(timeout_seconds, process.kill)
+        guard.start()
+        try:
+            for line in process.stdout:  # type: ignore[union-attr]
+                yield line.decode("ascii", "replace").rstrip("\n").split("\t")
+            code = process.wait()
+        finally:
+            guard.cancel()
+            process.kill()
+            process.wait()
+            process.stdout.close()  # type: ignore[union-attr]
+        if code != 0:
+            errors.seek(0)
+            words = errors.read().decode("utf-8", "replace").strip()[-600:]
+            raise commands.CommandError("MariaDB: " + (server_error(words) or "it was stopped"))
 
 
 def server_error(words: str) -> str:
@@ -125,7 +169,7 @@ def _refuse_triggers(database: str) -> None:
         " WHERE trigger_schema='%s' LIMIT 5" % database
     )
     if rows:
-        names = ["%s on %s" % (_unhex(row[0]), _unhex(row[1])) for row in rows]
+        names = ["%s on %s" % (unhex(row[0]), unhex(row[1])) for row in rows]
         raise commands.CommandError(
             "the database %s cannot be brought back from a snapshot while it has triggers (%s);"
             " remove them first" % (database, ", ".join(names))
@@ -164,23 +208,56 @@ def restore(paths: layout.SitePaths, snapshot: str, timeout_seconds: float = 360
     tables take the place of the present ones, in one RENAME, so a snapshot that turns out to be
     damaged, or a full disk, costs nothing.
     """
+    load_scratch(paths, snapshot, timeout_seconds)
+    try:
+        exchange(paths, timeout_seconds)
+    finally:
+        drop_scratch(paths)
+
+
+def load_scratch(paths: layout.SitePaths, snapshot: str, timeout_seconds: float = 3600) -> str:
+    """Read a snapshot into a database of its own and return its name; see `drop_scratch`."""
     refuse_without_room(size_bytes(paths.database) + SPARE_BYTES)
     scratch, aside = restore_databases(paths)
+    drop_scratch(paths)
     execute(
-        "DROP DATABASE IF EXISTS `{s}`; DROP DATABASE IF EXISTS `{a}`;"
         "CREATE DATABASE `{s}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_520_ci;"
         "CREATE DATABASE `{a}`;".format(s=scratch, a=aside)
     )
     try:
         _load(snapshot, scratch, timeout_seconds)
-        new, old = _tables(scratch), _tables(paths.database)
-        if not new:
-            raise commands.CommandError("the snapshot %s holds no tables" % snapshot)
-        moves = ["`%s`.`%s` TO `%s`.`%s`" % (paths.database, t, aside, t) for t in old]
-        moves += ["`%s`.`%s` TO `%s`.`%s`" % (scratch, t, paths.database, t) for t in new]
-        execute("RENAME TABLE " + ", ".join(moves), timeout_seconds=timeout_seconds)
-    finally:
-        execute("DROP DATABASE IF EXISTS `%s`; DROP DATABASE IF EXISTS `%s`" % (scratch, aside))
+        _refuse_empty(snapshot, scratch)
+    except BaseException:
+        drop_scratch(paths)
+        raise
+    return scratch
+
+
+def _refuse_empty(snapshot: str, database: str) -> None:
+    if not _tables(database):
+        raise commands.CommandError("the snapshot %s holds no tables" % snapshot)
+
+
+def exchange(paths: layout.SitePaths, timeout_seconds: float = 3600) -> str:
+    """Put the tables of `load_scratch` in the place of the present ones, in one RENAME.
+
+    Returns the database that holds the ones that were there; nobody writes to them any more.
+    """
+    scratch, aside = restore_databases(paths)
+    moves = _moves(paths.database, aside) + _moves(scratch, paths.database)
+    execute(immediate("RENAME TABLE " + ", ".join(moves)), timeout_seconds=timeout_seconds)
+    return aside
+
+
+def _moves(source: str, destination: str) -> "list[str]":
+    quoted = [name.replace("`", "``") for name in _tables(source)]
+    return ["`%s`.`%s` TO `%s`.`%s`" % (source, name, destination, name) for name in quoted]
+
+
+def drop_scratch(paths: layout.SitePaths) -> None:
+    """Remove the databases that `load_scratch` made."""
+    databases = restore_databases(paths)
+    execute("".join("DROP DATABASE IF EXISTS `%s`;" % name for name in databases))
 
 
 def refuse_without_room(needed: int) -> None:
@@ -228,10 +305,7 @@ def _tables(database: str) -> "list[str]":
         "SELECT HEX(table_name) FROM information_schema.tables"
         " WHERE table_schema='%s' AND table_type='BASE TABLE'" % database
     )
-    names = [_unhex(row[0]) for row in rows]
-    if any("`" in name or "\0" in name for name in names):
-        raise commands.CommandError("a table of %s has an unusable name" % database)
-    return names
+    return [unhex(row[0]) for row in rows]
 
 
 def read_options(database: str, names: "list[str]") -> "dict[str, Optional[str]]":
@@ -249,10 +323,11 @@ def read_options(database: str, names: "list[str]") -> "dict[str, Optional[str]]
 
 def option_row(row: "list[str]") -> "tuple[str, str]":
     """Return the name and the raw value of a row `HEX(option_name), HEX(option_value)`."""
-    return _unhex(row[0]), row[1] if row[1:] else ""
+    return unhex(row[0]), row[1] if row[1:] else ""
 
 
-def _unhex(text: str) -> str:
+def unhex(text: str) -> str:
+    """Return the text that hexadecimal stands for, `""` for none."""
     return bytes.fromhex(text).decode("utf-8", "replace")
 
 

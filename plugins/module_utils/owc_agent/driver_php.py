@@ -38,6 +38,16 @@ register_shutdown_function(static function () use ($request): void {
     echo "\n" . $request['marker'] . json_encode($report, JSON_PARTIAL_OUTPUT_ON_ERROR | JSON_INVALID_UTF8_SUBSTITUTE);
 });
 
+// Every release has a path of its own, and PHP-FPM keeps the compiled code of all of them until its memory
+// for that is full; from then on every visitor has WordPress compiled anew. So it is emptied before a new
+// release is loaded into it that might not fit.
+if ($request['action'] === 'configure' && PHP_SAPI !== 'cli' && function_exists('opcache_get_status')) {
+    $memory = opcache_get_status(false)['memory_usage'] ?? null;
+    if ($memory && $memory['free_memory'] < ($memory['used_memory'] + $memory['wasted_memory']) / 2) {
+        opcache_reset();
+    }
+}
+
 $host = parse_url($request['url'], PHP_URL_HOST);
 $_SERVER = [
     'HTTP_HOST' => $host, 'SERVER_NAME' => $host, 'SERVER_PORT' => '443', 'HTTPS' => 'on',

@@ -13,10 +13,16 @@ from typing import Any
 
 from . import files, layout, transaction
 from .decommission import Decommission
+from .preview import Preview
 from .release import Release
 from .rollback import Rollback
 
-TRANSACTIONS = {"release": Release, "rollback": Rollback, "decommission": Decommission}
+TRANSACTIONS = {
+    "release": Release,
+    "rollback": Rollback,
+    "preview": Preview,
+    "decommission": Decommission,
+}
 _LOCK_SECONDS = 60.0
 
 

@@ -60,6 +60,11 @@ def is_sha256(value: str) -> bool:
     return bool(_SHA256.fullmatch(value))
 
 
+def is_release(value: str) -> bool:
+    """Return whether `value` is a release id."""
+    return bool(_RELEASE.fullmatch(value))
+
+
 def checked_folder(value: object) -> str:
     """Return `value` if it is one plain file or folder name; raise NameRefusedError otherwise."""
     return _checked(_FOLDER, "folder name", value)
@@ -108,6 +113,7 @@ class SitePaths:
         self.tls = os.path.join(self.root, "tls")
         self.journal = os.path.join(self.root, "journal")
         self.snapshots = os.path.join(self.root, "snapshots")
+        self.exports = os.path.join(self.root, "exports")
         self.activations = os.path.join(self.root, "activations.jsonl")
         self.run = os.path.join(RUN, self.site)
         self.lock = os.path.join(self.root, "lock")

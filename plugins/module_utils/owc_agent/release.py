@@ -22,6 +22,7 @@ from .transaction import (
     Transaction,
     activations,
     active_plugins,
+    crossed_change,
     has_tables,
     now,
     options,
@@ -34,12 +35,13 @@ FREE_INODES = 5_000
 FOLDERS_OF_A_RELEASE = 3_000
 # How long a release whose gate cannot tell is looked at again before it is undone.
 PATIENCE_SECONDS = 60.0
-MIGRATION_TIMEOUT_SECONDS = 1800
 POST_STEP_TIMEOUT_SECONDS = 600
 # What deactivation hooks take away: cron events, and the capabilities of roles.
 DEACTIVATION_OPTIONS = ("cron", "wp_user_roles")
 # Snapshots that belong to no release that is kept: of rollbacks, decommissions, interruptions.
 LOOSE_SNAPSHOTS_KEPT = 5
+# What transactions did, for whoever looks into an incident.
+JOURNALS_KEPT = 50
 CORE_EXTRAS = ("wp-content/plugins", "wp-content/themes")
 
 
@@ -260,7 +262,7 @@ class Release(Transaction):
             return
         wanted = gate.expected_plugins(self.specification)
         active = active_plugins_of(self.paths)
-        self.leaving = [plugin for plugin in reversed(active) if plugin not in wanted]
+        self.leaving = [plugin for plugin in self._removal_order(active) if plugin not in wanted]
         going = [plugin for plugin in self.leaving if plugin not in self.renamed]
         if going:
             values = database.read_options(self.paths.database, list(DEACTIVATION_OPTIONS))
@@ -270,6 +272,19 @@ class Release(Transaction):
             except wordpress.WordPressError as error:
                 # The old code may be the broken one; `settle` takes the plugins off the list.
                 self.notes.append("deactivating in the old release: %s" % error)
+
+    def _removal_order(self, active: "list[str]") -> "list[str]":
+        """Return active plugins so that what needs others goes before them.
+
+        The list in the database does not tell: blocks move themselves about in it.
+        """
+        document = files.read_json(os.path.join(self.paths.release(self.previous), "release.json"))
+        specification = (document or {}).get("specification")
+        known = list(gate.expected_plugins(specification)) if specification else []
+        return [
+            *(plugin for plugin in reversed(active) if plugin not in known),
+            *(plugin for plugin in reversed(known) if plugin in active),
+        ]
 
     def schema(self) -> None:
         """Install WordPress, or upgrade its database, when the code asks for it."""
@@ -313,7 +328,7 @@ class Release(Transaction):
                     self.paths,
                     self.release_id,
                     list(command),
-                    float(migration.get("timeout_seconds", MIGRATION_TIMEOUT_SECONDS)),
+                    float(migration["timeout_seconds"]),
                 )
 
     def post_steps(self) -> None:
@@ -479,26 +494,48 @@ def refresh_state(paths: layout.SitePaths, release_id: str) -> None:
 
 
 def prune(paths: layout.SitePaths, kept: int) -> None:
-    """Keep the last `kept` good releases, the live one always; remove the others with snapshots."""
-    order: "list[str]" = []
-    for entry in reversed(activations(paths)):
-        release_id = entry["release_id"]
-        if release_id not in order and os.path.isdir(paths.release(release_id)):
-            order.append(release_id)
-    keep = {paths.current_release(), *order[: max(kept, 2)]}
+    """Remove releases past keeping, with snapshots and journals that nothing needs any more."""
+    entries = activations(paths)
+    present = frozenset(name for name in os.listdir(paths.releases) if layout.is_release(name))
+    keep = kept_releases(entries, present, paths.current_release(), kept)
     for name in os.listdir(paths.releases):
         if name not in keep:
             shutil.rmtree(os.path.join(paths.releases, name))
-            files.remove_file(os.path.join(paths.snapshots, name + ".sql.gz"))
-    if os.path.isdir(paths.snapshots):
-        loose = [
-            entry
-            for entry in os.scandir(paths.snapshots)
-            if entry.name[: -len(".sql.gz")] not in keep
-        ]
-        loose.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-        for entry in loose[LOOSE_SNAPSHOTS_KEPT:]:
-            files.remove_file(entry.path)
+    needed = keep | needed_snapshots(entries, keep)
+    _prune_files(paths.snapshots, ".sql.gz", needed, LOOSE_SNAPSHOTS_KEPT)
+    _prune_files(paths.journal, ".jsonl", keep, JOURNALS_KEPT)
+
+
+def kept_releases(
+    entries: "list[dict[str, Any]]", present: "frozenset[str]", live: str, kept: int
+) -> "frozenset[str]":
+    """Return the releases to keep: the live one, the good one before it, the last `kept`; pure.
+
+    `entries` are the activations, oldest first: only what was made live and stayed is good.
+    """
+    order = dict.fromkeys(entry["release_id"] for entry in reversed(entries))
+    good = [release_id for release_id in order if release_id in present]
+    return frozenset([live, *good[: max(kept, 2)]]) & (present | {live})
+
+
+def needed_snapshots(entries: "list[dict[str, Any]]", keep: "frozenset[str]") -> "frozenset[str]":
+    """Return the snapshots that going back to a kept release would bring back; pure."""
+    live = {entry["release_id"] for entry in entries}
+    return frozenset(crossed_change(entries, release_id) for release_id in keep & live) - {""}
+
+
+def _prune_files(folder: str, ending: str, needed: "frozenset[str]", loose: int) -> None:
+    """Remove the files of a folder that are not `needed`, but for the newest `loose`."""
+    if not os.path.isdir(folder):
+        return
+    others = [
+        entry
+        for entry in os.scandir(folder)
+        if entry.name.endswith(ending) and entry.name[: -len(ending)] not in needed
+    ]
+    others.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
+    for entry in others[loose:]:
+        files.remove_file(entry.path)
 
 
 def _wplang(locale: str) -> str:

@@ -312,6 +312,21 @@ def activations(paths: layout.SitePaths) -> "list[dict[str, Any]]":
     return [entry for entry in found if isinstance(entry, dict)]
 
 
+def crossed_change(entries: "list[dict[str, Any]]", target: str) -> str:
+    """Return the snapshot to restore when going back to `target`, `""` when code alone will do.
+
+    `entries` are the activations, oldest first. The snapshot is the one taken before the first
+    change of data after the target was last made live. A target that was never live has none.
+    """
+    snapshot_of = ""
+    for entry in reversed(entries):
+        if entry["release_id"] == target:
+            return snapshot_of
+        if entry.get("database_changed"):
+            snapshot_of = entry.get("snapshot_of") or entry["release_id"]
+    raise StepError("release %s was never live here" % target)
+
+
 def now() -> str:
     """Return the time as ISO 8601 in UTC."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -319,7 +334,7 @@ def now() -> str:
 
 def _words(error: Exception) -> str:
     expected = (StepError, commands.CommandError, wordpress.WordPressError, layout.NameRefusedError)
-    if isinstance(error, (*expected, OSError)):
+    if isinstance(error, (*expected, freeze.StillWritingError, OSError)):
         return str(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     return "%s: %s (%s line %s)" % (type(error).__name__, error, last.name, last.lineno)

@@ -35,6 +35,11 @@ def _restore_database(paths: layout.SitePaths, operation: "dict[str, Any]") -> N
     database.restore(paths, paths.snapshot(operation["snapshot_of"]))
 
 
+def _drop_scratch(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    del operation
+    database.drop_scratch(paths)
+
+
 def _drop_database(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
     del operation
     database.drop(paths)
@@ -60,6 +65,7 @@ OPERATIONS: "dict[str, Callable[[layout.SitePaths, dict[str, Any]], None]]" = {
     "services": _services,
     "options": _options,
     "restore-database": _restore_database,
+    "drop-scratch": _drop_scratch,
     "drop-database": _drop_database,
     "remove-snapshot": _remove_snapshot,
     "unmark": _unmark,

@@ -15,7 +15,7 @@ from owc_agent.gate import Answer
 Word = Literal["pass", "fail", "inconclusive"]
 Asker = Callable[[], Answer]
 
-RATE_PER_SECOND = 10.0
+RATE_PER_SECOND = 5.0
 _ERRORS_KEPT = 10
 _MARK_CHARACTERS = 8
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from owc_agent import rollback, transaction
+from owc_agent import transaction
 
 
 def entry(release_id: str, *, changed: bool = False, **more: Any) -> dict[str, Any]:
@@ -35,9 +35,9 @@ def entry(release_id: str, *, changed: bool = False, **more: Any) -> dict[str, A
 def test_which_snapshot_a_way_back_needs(
     entries: list[dict[str, Any]], target: str, snapshot_of: str
 ) -> None:
-    assert rollback.crossed_change(entries, target) == snapshot_of
+    assert transaction.crossed_change(entries, target) == snapshot_of
 
 
 def test_a_release_that_was_never_live_is_no_target() -> None:
     with pytest.raises(transaction.StepError, match="never live"):
-        rollback.crossed_change([entry("r1")], "r9")
+        transaction.crossed_change([entry("r1")], "r9")

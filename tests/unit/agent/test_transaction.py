@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from owc_agent import commands, entry, journal, layout, transaction, undo
+from owc_agent import commands, entry, files, journal, layout, transaction, undo
 
 ID = "20261123T182200Z-1a2b3c4d"
 
@@ -50,7 +50,9 @@ class Recording(transaction.Transaction):
 @pytest.fixture
 def undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the names of what was undone, in order; nothing real is touched."""
-    monkeypatch.setattr(layout, "SITES", str(tmp_path))
+    monkeypatch.setattr(layout, "SITES", str(tmp_path / "sites"))
+    monkeypatch.setattr(layout, "RUN", str(tmp_path / "run"))
+    Path(layout.SitePaths("heusden").run).mkdir(parents=True)
     monkeypatch.setattr(undo, "PATIENCE_SECONDS", 0)
     names: list[str] = []
     monkeypatch.setitem(undo.OPERATIONS, "note", lambda _, item: names.append(item["name"]))
@@ -108,7 +110,7 @@ def test_what_cannot_be_undone_is_tried_again_and_only_that(
 
 def test_a_killed_transaction_is_undone_before_the_next(undone: list[str]) -> None:
     paths = layout.SitePaths("heusden")
-    Path(paths.root).mkdir()
+    Path(paths.root).mkdir(parents=True)
     killed = journal.Journal(paths)
     killed.start({"transaction_id": ID, "previous": ""})
     killed.undo({"undo": "note", "name": "killed"})
@@ -118,7 +120,7 @@ def test_a_killed_transaction_is_undone_before_the_next(undone: list[str]) -> No
 
 def test_a_transaction_killed_after_its_commit_is_completed(undone: list[str]) -> None:
     paths = layout.SitePaths("heusden")
-    Path(paths.root).mkdir()
+    Path(paths.root).mkdir(parents=True)
     killed = journal.Journal(paths)
     killed.start({"transaction_id": ID, "previous": ""})
     killed.undo({"undo": "note", "name": "killed"})
@@ -181,7 +183,7 @@ def test_a_site_that_cannot_be_recovered_does_not_keep_others_waiting(
 
 def test_a_line_cut_short_costs_only_itself(undone: list[str]) -> None:
     paths = layout.SitePaths("heusden")
-    Path(paths.root).mkdir()
+    Path(paths.root).mkdir(parents=True)
     Path(paths.activations).write_text('{"release_id": "r1"}\n{"relea')
     transaction.record_activation(paths, {"release_id": "r2"})
     assert [entry["release_id"] for entry in transaction.activations(paths)] == ["r1", "r2"]
@@ -194,3 +196,47 @@ def test_another_release_than_the_plan_saw_is_left_alone(undone: list[str]) -> N
     assert outcome["outcome"] == "failed"
     assert "stale" in outcome["message"]
     assert stale.done == []
+
+
+class Provisional(Recording):
+    """A transaction that waits to be confirmed."""
+
+    STEPS = (*Recording.STEPS, "confirm")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word", "message"),
+    [
+        ("pass", "changed", ""),
+        ("fail", "rolled-back", "confirm: it answers 502"),
+        ("inconclusive", "inconclusive", "confirm: it answers 502"),
+        (None, "rolled-back", "confirm: nobody confirmed it in 0 seconds"),
+    ],
+)
+def test_a_change_stays_only_when_it_is_confirmed(
+    undone: list[str], verdict: str | None, word: str, message: str
+) -> None:
+    paths = layout.SitePaths("heusden")
+    if verdict is not None:
+        evidence = {"asked": 1}
+        document = {"verdict": verdict, "reason": "it answers 502", "evidence": evidence}
+        files.write_json(paths.verdict(ID), document)
+    outcome = Provisional().run()
+    assert (outcome["outcome"], outcome["message"]) == (word, message)
+    assert undone == ([] if verdict == "pass" else ["third", "second", "first"])
+    assert files.read_json(paths.provisional(ID))["outcome"] == "provisional"
+    assert outcome["details"].get("evidence") == (None if verdict is None else {"asked": 1})
+
+
+def test_a_site_is_thawed_by_what_completes_or_undoes(undone: list[str]) -> None:
+    paths = layout.SitePaths("heusden")
+    for verdict in ("pass", "fail"):
+        Path(paths.root).mkdir(parents=True, exist_ok=True)
+        frozen = Provisional()
+        frozen.journal.start({"transaction_id": ID, "previous": ""})
+        frozen.journal.undo({"undo": "thaw"})
+        Path(paths.frozen).touch()
+        if verdict == "pass":
+            frozen.journal.commit({})
+        transaction.recover(paths)
+        assert not Path(paths.frozen).exists()

@@ -118,6 +118,7 @@ LOCK = schema_check.schema("lock")
             set(),
         ),
         (models.Page, resolve(SITE, "properties", "pages", "items"), set(), set()),
+        (models.SiteGate, resolve(SITE, "properties", "gate"), set(), set()),
         (models.Tls, resolve(SITE, "properties", "tls"), set(), set()),
         (
             models.SecretReference,
@@ -151,7 +152,7 @@ def test_models_and_schemas_name_the_same_keys(
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
         if "default" in written and default is not dataclasses.MISSING:
-            empty = default in ((), {})
+            empty = default in ((), {}, models.SiteGate())
             assert written["default"] == default or (empty and not written["default"]), field.name
 
 

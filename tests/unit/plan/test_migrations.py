@@ -154,6 +154,7 @@ def test_what_is_sent_beside_the_specification() -> None:
             "to_version": "2.0",
             "commands": [["a", "migrate"], ["a", "tidy"]],
             "reversible": False,
+            "timeout_seconds": 600,
         }
     ]
     assert document["renamed"] == [
