@@ -135,7 +135,7 @@ def test_what_is_good_is_changed_and_open_to_writes_though_the_disk_is_full(
     undone: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = layout.SitePaths("heusden")
-    Path(paths.root).mkdir()
+    Path(paths.root).mkdir(parents=True)
     Path(paths.frozen).write_text("{}")
 
     def refuse(*_: object) -> None:
@@ -157,7 +157,7 @@ def test_a_site_that_cannot_be_recovered_does_not_keep_others_waiting(
 ) -> None:
     for site in ("altena", "heusden"):
         paths = layout.SitePaths(site)
-        Path(paths.root).mkdir()
+        Path(paths.root).mkdir(parents=True)
         killed = journal.Journal(paths)
         killed.start({"transaction_id": ID, "previous": ""})
         killed.undo({"undo": "note", "name": site})
