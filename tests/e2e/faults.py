@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -68,13 +69,13 @@ Journal.begin = _stopping("begin")
 Journal.commit = _stopping("commit")
 """
 
-# What a copy of the plugins has otherwise, beside the stops: file, what it says, what it says then.
-# A watch of each of twenty sites ten times a second would take all of a small machine.
+# What a copy of the plugins has otherwise, beside the stops: in which file, which lines, and what.
+# A watch of each of twenty sites several times a second would take all of a small machine.
 CALMER = (
-    ("module_utils/owc_pilot/outside.py", "RATE_PER_SECOND = 10.0", "RATE_PER_SECOND = 0.5"),
-    ("module_utils/owc_agent/jobs.py", "_UNIT_LOOK_SECONDS = 0.5", "_UNIT_LOOK_SECONDS = 3.0"),
+    ("module_utils/owc_pilot/outside.py", "^RATE_PER_SECOND = .*", "RATE_PER_SECOND = 0.5"),
+    ("module_utils/owc_agent/jobs.py", "^_UNIT_LOOK_SECONDS = .*", "_UNIT_LOOK_SECONDS = 3.0"),
     # So long an undo waits for room on a full disk before it is left to the timer.
-    ("module_utils/owc_agent/undo.py", "PATIENCE_SECONDS = 90.0", "PATIENCE_SECONDS = 15.0"),
+    ("module_utils/owc_agent/undo.py", "^PATIENCE_SECONDS = .*", "PATIENCE_SECONDS = 15.0"),
 )
 
 LAUNCH = """
@@ -306,9 +307,9 @@ def copy_of_plugins(folder: Path, *changes: tuple[str, str, str], stops: bool = 
     shutil.copytree(resource_folder("plugins"), folder)
     for name, old, new in changes:
         path = folder / name
-        text = path.read_text(encoding="utf-8")
-        assert old in text, f"{name} no longer says {old}"
-        path.write_text(text.replace(old, new), encoding="utf-8")
+        text, times = re.subn(old, new, path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        assert times, f"{name} no longer says {old}"
+        path.write_text(text, encoding="utf-8")
     if stops:
         with (folder / "module_utils/owc_agent/journal.py").open("a", encoding="utf-8") as stream:
             stream.write(STOPS)
