@@ -272,16 +272,12 @@ def _show_end(wish: Wish, outcomes: Iterable[SiteOutcome], way: Way | None) -> N
 def choose_target(site: str, observed: Mapping[str, Any], wanted: str) -> str:
     """Return the release to go back to: the one wanted, or the last one live that is older.
 
-    Older by its id, which begins with the time it was made: after a rollback the release that was
-    left is the one live before, and going "back" to it would be going forward again. Raises
-    UsageError naming what is possible.
+    Older is what was live first: after a rollback the release that was left is the one live before,
+    and going "back" to it would be going forward again. Raises UsageError naming what is possible.
     """
     live = str(observed.get("release_id", ""))
-    possible = [
-        str(item["release_id"])
-        for item in observed.get("releases", ())
-        if item["release_id"] != live
-    ]
+    order = {str(item["release_id"]): int(item["order"]) for item in observed.get("releases", ())}
+    possible = [release for release in order if release != live]
     if wanted in possible:
         return wanted
     if not possible:
@@ -295,7 +291,7 @@ def choose_target(site: str, observed: Mapping[str, Any], wanted: str) -> str:
             context="possible: " + ", ".join(possible),
             hint=f"owc-deploy rollback {site} --to {possible[0]}",
         )
-    older = [release for release in possible if not live or release < live]
+    older = [release for release in possible if order[release] < order.get(live, len(order))]
     if not older:
         raise UsageError(
             f"there is no release of {site} on its server that is older than {live}",

@@ -46,7 +46,10 @@ class SimulatedSite:
             "release_id": self.current,
             "specification_sha256": hashlib.sha256(canonical.encode()).hexdigest(),
             "specification": specification,
-            "releases": [{"release_id": release} for release in reversed(self.releases)],
+            "releases": [
+                {"release_id": release, "order": order}
+                for order, release in reversed(list(enumerate(self.releases)))
+            ],
             "active_plugins": [
                 f"{block['folder']}/{block['main_file']}"
                 for block in (specification or {}).get("blocks", ())

@@ -46,6 +46,8 @@ PRIVILEGES_WITHHELD = (
 # Decoding is quick; a value made to be slow or deep may not hold up what waits for it.
 DECODE_TIMEOUT_SECONDS = 30
 DATA_FOLDER = "/var/lib/mysql"
+# MariaDB ends, for all sites at once, when a table has to grow and cannot.
+SPARE_BYTES = 4 << 20
 
 
 def execute(sql: str, database: str = "", timeout_seconds: float = 60) -> "list[list[str]]":
@@ -215,6 +217,7 @@ def restore(paths: layout.SitePaths, snapshot: str, timeout_seconds: float = 360
 
 def load_scratch(paths: layout.SitePaths, snapshot: str, timeout_seconds: float = 3600) -> str:
     """Read a snapshot into a database of its own and return its name; see `drop_scratch`."""
+    refuse_without_room(size_bytes(paths.database) + SPARE_BYTES)
     scratch, aside = restore_databases(paths)
     drop_scratch(paths)
     execute(
@@ -255,6 +258,16 @@ def drop_scratch(paths: layout.SitePaths) -> None:
     """Remove the databases that `load_scratch` made."""
     databases = restore_databases(paths)
     execute("".join("DROP DATABASE IF EXISTS `%s`;" % name for name in databases))
+
+
+def refuse_without_room(needed: int) -> None:
+    """Raise CommandError when MariaDB's disk has less than so many bytes free."""
+    room = os.statvfs(DATA_FOLDER)
+    free = room.f_bavail * room.f_frsize
+    if free < needed:
+        raise commands.CommandError(
+            "%s has %d MB free, %d MB are needed" % (DATA_FOLDER, free >> 20, needed >> 20)
+        )
 
 
 def restore_databases(paths: layout.SitePaths) -> "tuple[str, str]":
@@ -335,6 +348,7 @@ def write_options(database: str, values: "dict[str, Optional[str]]") -> None:
             )
         )
     if statements:
+        refuse_without_room(SPARE_BYTES)
         execute("START TRANSACTION;" + ";".join(statements) + ";COMMIT", database)
 
 

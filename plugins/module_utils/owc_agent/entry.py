@@ -7,7 +7,6 @@ when its process was killed; `recover-all` does so for every site, after a reboo
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
 from typing import Any
@@ -39,7 +38,7 @@ def recover_job(job: "dict[str, Any]") -> "dict[str, Any]":
     try:
         with transaction.site_lock(paths, _LOCK_SECONDS):
             done = transaction.recover(paths)
-    except (transaction.BusyError, transaction.StepError) as error:
+    except Exception as error:
         message = "its process was killed: %s" % error
     else:
         if done:
@@ -62,15 +61,17 @@ def recover_all() -> "list[str]":
     done = []
     for site in layout.site_names():
         paths = layout.SitePaths(site)
-        # A running transaction holds its site, and needs no help.
-        with contextlib.suppress(transaction.BusyError):
-            try:
-                with transaction.site_lock(paths):
-                    words = transaction.recover(paths)
-            except (transaction.StepError, OSError) as error:
-                words = str(error)
-            if words:
-                done.append("%s: %s" % (site, words))
+        try:
+            with transaction.site_lock(paths):
+                words = transaction.recover(paths)
+        except transaction.BusyError:
+            # A running transaction holds its site, and needs no help.
+            continue
+        except Exception as error:
+            # Whatever is wrong with one site, the others wait for their turn.
+            words = str(error)
+        if words:
+            done.append("%s: %s" % (site, words))
     return done
 
 

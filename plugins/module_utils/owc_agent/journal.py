@@ -17,7 +17,7 @@ from . import files, layout
 OPEN_NAME = "transaction.jsonl"
 # Room on the disk that is kept for undoing: a full disk is what most often has to be undone.
 RESERVE_NAME = "reserve"
-RESERVE_BYTES = 256 << 10
+RESERVE_BYTES = 8 << 20
 
 
 class Journal:
@@ -34,6 +34,9 @@ class Journal:
         descriptor = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             os.posix_fallocate(descriptor, 0, RESERVE_BYTES)
+        except OSError:
+            files.remove_file(self._reserve)
+            raise
         finally:
             os.close(descriptor)
         self._append({"start": header})

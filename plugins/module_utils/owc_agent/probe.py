@@ -279,15 +279,21 @@ def _release_document(paths: layout.SitePaths, release_id: str) -> "dict[str, An
 
 
 def _releases(paths: layout.SitePaths) -> "list[dict[str, Any]]":
-    """Return the releases that can be made live again, newest activation first."""
+    """Return the releases that can be made live again, newest activation first.
+
+    `order` tells which of two was live first, whatever the clock said that named them.
+    """
     seen = {}
-    for entry in reversed(activations(paths)):
+    entries = activations(paths)
+    made = list(dict.fromkeys(entry["release_id"] for entry in entries))
+    for entry in reversed(entries):
         release_id = entry["release_id"]
         if release_id not in seen and os.path.isdir(paths.release(release_id)):
             seen[release_id] = {
                 "release_id": release_id,
                 "activated_at": entry["at"],
                 "database_changed": bool(entry.get("database_changed")),
+                "order": made.index(release_id),
             }
     return list(seen.values())
 

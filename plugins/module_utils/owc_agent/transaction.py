@@ -145,8 +145,8 @@ class Transaction:
         except Exception as error:
             _hold_signals()
             return self._undone(step, error)
-        complete(self.paths, self.journal)
         try:
+            complete(self.paths, self.journal)
             self.tidy()
         except (commands.CommandError, OSError, shutil.Error) as error:
             self.notes.append("tidying up: %s" % error)
@@ -220,11 +220,13 @@ def complete(paths: layout.SitePaths, written: journal.Journal) -> None:
     """Finish a committed transaction: record what it made live, close its journal."""
     activation = written.committed() or {}
     pending = written.pending() or {}
+    # Before anything is written, for which a full disk may have no room.
+    freeze.thaw(paths)
+    written.free_reserve()
     if activation and activation not in activations(paths)[-1:]:
         record_activation(paths, activation)
     if activation:
         files.remove_file(paths.decommissioned)
-    freeze.thaw(paths)
     written.finish(pending["transaction_id"], {"outcome": "changed"})
 
 

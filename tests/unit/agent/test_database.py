@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from owc_agent import database, layout
+from owc_agent import commands, database, layout
 
 SITES = ["xx", "x--restore", "x-restore", "restore", "caside-x", "voorbeeld", "a" * 27]
 
@@ -20,6 +22,21 @@ def test_what_restore_removes_can_be_no_database_of_a_site(site: str) -> None:
 def test_two_sites_are_restored_side_by_side() -> None:
     names = [name for site in SITES for name in database.restore_databases(layout.SitePaths(site))]
     assert len(set(names)) == len(names)
+
+
+def test_a_full_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(database, "DATA_FOLDER", str(tmp_path))
+    monkeypatch.setattr(database, "execute", lambda sql, *_, **__: asked.append(sql) or [["0"]])
+    monkeypatch.setattr(database, "SPARE_BYTES", 1 << 60)
+    with pytest.raises(commands.CommandError, match="MB are needed"):
+        database.write_options("owc_x", {"blogname": "41"})
+    with pytest.raises(commands.CommandError, match="MB are needed"):
+        database.restore(layout.SitePaths("xx"), "/nowhere.sql.gz")
+    assert not [sql for sql in asked if not sql.startswith("SELECT")]
+    monkeypatch.setattr(database, "SPARE_BYTES", 0)
+    database.write_options("owc_x", {"blogname": "41"})
+    assert asked[-1].startswith("START TRANSACTION")
 
 
 def test_an_option_row_is_read_from_hexadecimal() -> None:

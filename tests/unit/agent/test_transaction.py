@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from owc_agent import files, journal, layout, transaction, undo
+from owc_agent import commands, entry, files, journal, layout, transaction, undo
 
 ID = "20261123T182200Z-1a2b3c4d"
 
@@ -129,6 +129,56 @@ def test_a_transaction_killed_after_its_commit_is_completed(undone: list[str]) -
     assert transaction.recover(paths) == "an interrupted transaction was completed"
     assert undone == []
     assert transaction.activations(paths) == [{"release_id": "r1"}]
+
+
+def test_what_is_good_is_changed_and_open_to_writes_though_the_disk_is_full(
+    undone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = layout.SitePaths("heusden")
+    Path(paths.root).mkdir(parents=True)
+    Path(paths.frozen).write_text("{}")
+
+    def refuse(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(transaction, "record_activation", refuse)
+        outcome = Recording().run()
+    assert outcome["outcome"] == "changed"
+    assert outcome["details"]["notes"] == ["tidying up: the disk is full"]
+    assert not Path(paths.frozen).exists()
+    assert transaction.recover(paths) == transaction.COMPLETED
+    assert transaction.activations(paths) == [{"release_id": ID, "at": "now"}]
+    assert undone == []
+
+
+def test_a_site_that_cannot_be_recovered_does_not_keep_others_waiting(
+    undone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for site in ("altena", "heusden"):
+        paths = layout.SitePaths(site)
+        Path(paths.root).mkdir(parents=True)
+        killed = journal.Journal(paths)
+        killed.start({"transaction_id": ID, "previous": ""})
+        killed.undo({"undo": "note", "name": site})
+
+    def recover(paths: layout.SitePaths) -> str:
+        if paths.site == "altena":
+            raise commands.CommandError("its database has triggers")
+        return undo_one(paths)
+
+    undo_one = transaction.recover
+    monkeypatch.setattr(transaction, "recover", recover)
+    assert entry.recover_all() == [
+        "altena: its database has triggers",
+        f"heusden: {transaction.UNDONE}",
+    ]
+    assert undone == ["heusden"]
+    said = entry.recover_job({"site": "altena", "observed_release": ""})
+    assert (said["outcome"], said["message"]) == (
+        "failed",
+        "its process was killed: its database has triggers",
+    )
 
 
 def test_a_line_cut_short_costs_only_itself(undone: list[str]) -> None:

@@ -23,7 +23,9 @@ ONE, TWO, THREE, FOUR = (f"2026110{day}T000000Z-0000000{9 - day}" for day in ran
 
 def observed(live: str, *activated: str) -> dict[str, Any]:
     """Return what a probe says: `activated` is the newest activation first."""
-    return {"release_id": live, "releases": [{"release_id": release} for release in activated]}
+    made = (ONE, TWO, THREE, FOUR)
+    releases = [{"release_id": each, "order": made.index(each)} for each in activated]
+    return {"release_id": live, "releases": releases}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,11 @@ def observed(live: str, *activated: str) -> dict[str, Any]:
 )
 def test_the_target(seen: dict[str, Any], wanted: str, target: str) -> None:
     assert choose_target("heusden", seen, wanted) == target
+
+
+def test_a_clock_that_was_wrong_changes_nothing() -> None:
+    releases = [{"release_id": ONE, "order": 1}, {"release_id": TWO, "order": 0}]
+    assert choose_target("heusden", {"release_id": ONE, "releases": releases}, "") == TWO
 
 
 @pytest.mark.parametrize(
