@@ -120,7 +120,7 @@ class Bench:
     def note(self, what: str, *cells: str) -> None:
         """Keep one row of the table and say it at once."""
         self.rows.append((what, *cells))
-        print(f"{what}: {cells[0]}", flush=True)
+        print(f"{what}: {'; '.join(filter(None, cells))}", flush=True)
 
     def _run_owc(self, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
