@@ -489,11 +489,15 @@ def _not_said(
 
 
 def _not_as_before(was: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    return [
-        f"{name} was {value}, is {after['state'][name]}"
-        for name, value in was["state"].items()
-        if value != after["state"][name]
-    ]
+    wrong = []
+    for name, old in was["state"].items():
+        new = after["state"][name]
+        if isinstance(old, list):
+            lost, added = ([x for x in old if x not in new], [x for x in new if x not in old])
+            wrong += [f"{name}: {lost} became {added}"] if old != new else []
+        elif old != new:
+            wrong.append(f"{name}: {old} became {new}")
+    return wrong
 
 
 def _not_new(was: dict[str, Any], after: dict[str, Any]) -> list[str]:
