@@ -101,7 +101,9 @@ QUESTIONS = {
     "tables": "SHOW TABLES",
     "plugins": "SELECT option_value FROM wp_options WHERE option_name = 'active_plugins'",
     "options": "SELECT option_name, MD5(option_value) FROM wp_options WHERE option_name NOT IN"
-    " ('cron', 'lab_fault_ticked_at') AND option_name NOT LIKE '%transient%' ORDER BY option_name",
+    " ('cron', 'lab_fault_ticked_at', 'lab_news_fetched_at', 'https_detection_errors',"
+    " 'recovery_keys', 'finished_updating_comment_type')"
+    " AND option_name NOT LIKE '%transient%' ORDER BY option_name",
     "cron event": "SELECT option_value LIKE '%lab_fault_tick%' FROM wp_options"
     " WHERE option_name = 'cron'",
     "content": "SELECT 'posts', COUNT(*), MAX(ID) FROM wp_posts"

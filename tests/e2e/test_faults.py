@@ -119,7 +119,7 @@ class Broken:
 BROKEN = {
     "fatal when loaded": Broken("lab-news", "1.2.0", "lab-news"),
     "switches itself off": Broken("lab-silent", "1.1.0", "switched itself off"),
-    "fatal in wp-admin": Broken("lab-fault", "1.1.0", "rehearse: in wp-admin: "),
+    "fatal in wp-admin": Broken("lab-fault", "1.1.0", "lab_fault_admin_menu()"),
     "fatal in cron": Broken("lab-fault", "1.2.0", "as a scheduled task: "),
     "fatal under WP-CLI": Broken("lab-fault", "1.3.0", "under WP-CLI"),
     "migration fails half-way": Broken("lab-fault", "1.4.0", "The other half cannot be moved."),

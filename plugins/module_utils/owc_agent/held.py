@@ -43,6 +43,17 @@ _WRITE = (
     "echo bin2hex(serialize($c));"
 )
 
+_PUT_BACK = (
+    "[$b,$c]=array_map(function($h){return unserialize(hex2bin($h),['allowed_classes'=>false]);},"
+    "json_decode(stream_get_contents(STDIN),true));"
+    "$had=[];foreach($c as $hooks)if(is_array($hooks))$had+=$hooks;"
+    "foreach($b as $t=>$hooks){if(!is_int($t)||!is_array($hooks))continue;"
+    "foreach($hooks as $n=>$keys){if(isset($had[$n])||!is_array($keys))continue;"
+    "foreach($keys as $k=>$v)if(is_array($v)&&!empty($v['schedule']))$c[$t][$n][$k]=$v;}}"
+    "$w=$c['version']??null;unset($c['version']);ksort($c);if($w!==null)$c['version']=$w;"
+    "echo bin2hex(serialize($c));"
+)
+
 
 class Event(NamedTuple):
     """An event of WP-cron: when it is due, its hook and the key of its arguments, in hexadecimal.
@@ -265,6 +276,18 @@ def _iso(at: int) -> str:
         return losses.iso(at)
     except (ValueError, OverflowError, OSError):
         return str(at)
+
+
+def put_back_events(database_name: str, before: str) -> None:
+    """Plan again what recurs in a `cron` option of before (hexadecimal) and is not planned now.
+
+    What comes once may have run in between, and stays away.
+    """
+    now = _cron(database_name)
+    if now is not None and now != before:
+        merged = _php(_PUT_BACK, [before, now], text=True)
+        if merged != now:
+            database.write_options(database_name, {CRON: merged})
 
 
 def _cron(database_name: str) -> "Optional[str]":

@@ -253,7 +253,11 @@ class Release(Transaction):
 
     def snapshot(self) -> None:
         """Keep the database as it is now, outside WordPress."""
-        self._save_snapshot(owned_options(self.specification))
+        if self._save_snapshot(owned_options(self.specification)):
+            # New code may unschedule what the old one counts on.
+            cron = database.read_options(self.paths.database, ["cron"])["cron"]
+            if cron is not None:
+                self.journal.undo({"undo": "events", "cron": cron})
         refresh_state(self.paths, self.previous)
 
     def deactivate(self) -> None:

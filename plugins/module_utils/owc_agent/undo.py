@@ -9,7 +9,7 @@ import os
 import time
 from typing import Any, Callable
 
-from . import database, files, freeze, journal, layout, services
+from . import database, files, freeze, held, journal, layout, services
 
 
 def _remove_release(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
@@ -54,6 +54,10 @@ def _unmark(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
     files.remove_file(paths.decommissioned)
 
 
+def _events(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    held.put_back_events(paths.database, operation["cron"])
+
+
 def _thaw(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
     del operation
     freeze.thaw(paths)
@@ -70,6 +74,7 @@ OPERATIONS: "dict[str, Callable[[layout.SitePaths, dict[str, Any]], None]]" = {
     "remove-snapshot": _remove_snapshot,
     "unmark": _unmark,
     "thaw": _thaw,
+    "events": _events,
 }
 
 
