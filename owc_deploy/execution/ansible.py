@@ -36,7 +36,6 @@ _SEND_SECONDS = 1800.0
 _RELEASE_SECONDS = 3600.0
 _PROVISION_SECONDS = 3600.0
 _PARALLEL = 2
-_INCOMING = "/srv/owc/incoming/artefacts.tar"
 _OUTCOME_WORDS = frozenset(get_args(OutcomeWord))
 
 
@@ -128,13 +127,13 @@ class AnsibleExecutor:
 
     def logs(self, server: str, site: str, *, lines: int) -> tuple[str, ...]:
         """See `Executor.logs`."""
-        answer = self._ask(server, "owc_logs", "Read the site's log", site=site, lines=lines)
+        answer = self._ask(server, "logs", "Read the site's log", site=site, lines=lines)
         return tuple(str(line) for line in answer["lines"])
 
     def access(self, server: str, site: str, login: str) -> Sensitive:
         """See `Executor.access`."""
         what = "Make a link for the administrator"
-        answer = self._ask(server, "owc_access", what, site=site, login=login)
+        answer = self._ask(server, "access", what, site=site, login=login)
         return Sensitive(str(answer["link"]))
 
     def close(self) -> None:
@@ -142,11 +141,11 @@ class AnsibleExecutor:
         self._held = None
         self._holding.close()
 
-    def _ask(self, server: str, module: str, what: str, **arguments: Any) -> Mapping[str, Any]:
-        """Run one module on one server and return what it answered."""
+    def _ask(self, server: str, ask: str, what: str, **arguments: Any) -> Mapping[str, Any]:
+        """Ask one server's agent and return what it answered."""
 
         def work(channel: Channel) -> Answer:
-            return channel.module(module, arguments, what=what, seconds=_PROBE_SECONDS)
+            return channel.agent(ask, arguments, what=what, seconds=_PROBE_SECONDS)
 
         answer = self._each({server: work})[server]
         if answer.status != "ok":
@@ -237,7 +236,7 @@ class AnsibleExecutor:
 
 
 def _probe(channel: Channel) -> Answer:
-    return channel.module("owc_probe", {}, what="Observe the server", seconds=_PROBE_SECONDS)
+    return channel.agent("probe", {"known": {}}, what="Observe the server", seconds=_PROBE_SECONDS)
 
 
 def _release(request: ReleaseRequest, tar: Path | None) -> Callable[[Channel], Answer]:
@@ -259,15 +258,8 @@ def _release(request: ReleaseRequest, tar: Path | None) -> Callable[[Channel], A
 def _send(channel: Channel, tar: Path | None) -> Answer | None:
     if tar is None:
         return None
-    arguments = {"src": str(tar), "dest": _INCOMING, "owner": "root", "mode": "0600"}
-    order = {"do": "copy", "arguments": arguments}
-    sent = channel.ask(order, what="Send artefacts", seconds=_SEND_SECONDS)
-    if sent.status != "ok":
-        return _not_begun(sent)
-    taken = channel.module(
-        "owc_artefacts", {"bundle": _INCOMING}, what="Receive artefacts", seconds=_SEND_SECONDS
-    )
-    return _not_begun(taken)
+    order = {"do": "artefacts", "bundle": str(tar)}
+    return _not_begun(channel.order(order, what="Send artefacts", seconds=_SEND_SECONDS))
 
 
 def _place(channel: Channel, secrets: tuple[SiteSecret, ...]) -> Answer | None:
@@ -277,15 +269,15 @@ def _place(channel: Channel, secrets: tuple[SiteSecret, ...]) -> Answer | None:
         {"site": secret.site, "path": secret.path, "content": secret.content.reveal()}
         for secret in secrets
     ]
-    placed = channel.module(
-        "owc_secrets", {"items": items}, what="Place private keys", seconds=_SEND_SECONDS
+    placed = channel.agent(
+        "secrets", {"items": items}, what="Place private keys", seconds=_SEND_SECONDS
     )
     return _not_begun(placed)
 
 
 def _transactions(jobs: list[dict[str, Any]], parallel: int) -> Callable[[Channel], Answer]:
     order = {"do": "transactions", "jobs": jobs, "parallel": parallel}
-    return lambda channel: channel.ask(order, what="Change the sites", seconds=_RELEASE_SECONDS)
+    return lambda channel: channel.order(order, what="Change the sites", seconds=_RELEASE_SECONDS)
 
 
 def _not_begun(answer: Answer) -> Answer:

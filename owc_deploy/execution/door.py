@@ -80,9 +80,18 @@ class Channel:
     ) -> Answer:
         """Run one module for `seconds` at most; `what` says so to the person who waits."""
         order = {"do": "module", "module": name, "arguments": dict(arguments)}
-        return self.ask(order, what=what, seconds=seconds)
+        return self.order(order, what=what, seconds=seconds)
 
-    def ask(self, order: Mapping[str, Any], *, what: str, seconds: float) -> Answer:
+    def agent(self, ask: str, arguments: Mapping[str, Any], *, what: str, seconds: float) -> Answer:
+        """Ask the agent (`owc_agent.answers`); put it on the server first when it is not there."""
+        order = {"do": "agent", "ask": ask, "arguments": dict(arguments)}
+        answer = self.order(order, what=what, seconds=seconds)
+        if not answer.result.get("absent"):
+            return answer
+        put = self.module("owc_agent", {}, what="Put the agent on the server", seconds=seconds)
+        return put if put.status != "ok" else self.order(order, what=what, seconds=seconds)
+
+    def order(self, order: Mapping[str, Any], *, what: str, seconds: float) -> Answer:
         """Give one order and return the answer, never an exception."""
         self._tell(what, "started")
         answer = self._ask(order, seconds)

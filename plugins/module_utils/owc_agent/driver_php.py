@@ -38,14 +38,25 @@ register_shutdown_function(static function () use ($request): void {
     echo "\n" . $request['marker'] . json_encode($report, JSON_PARTIAL_OUTPUT_ON_ERROR | JSON_INVALID_UTF8_SUBSTITUTE);
 });
 
-// Every release has a path of its own, and PHP-FPM keeps the compiled code of all of them until its memory
-// for that is full; from then on every visitor has WordPress compiled anew. So it is emptied before a new
-// release is loaded into it that might not fit.
-if ($request['action'] === 'configure' && PHP_SAPI !== 'cli' && function_exists('opcache_get_status')) {
-    $memory = opcache_get_status(false)['memory_usage'] ?? null;
+// What visitors and editors made PHP-FPM compile of the live release, compiled in the new one before they come.
+if ($request['action'] === 'compile') {
+    $report['doing'] = 'compiling';
+    $status = function_exists('opcache_get_status') ? opcache_get_status(true) : false;
+    $memory = $status['memory_usage'] ?? null;
+    // Every release has a path of its own, and the compiled code of all of them is kept until the memory for
+    // that is full; from then on every visitor has WordPress compiled anew. So it is emptied in time.
     if ($memory && $memory['free_memory'] < ($memory['used_memory'] + $memory['wasted_memory']) / 2) {
         opcache_reset();
     }
+    error_reporting(0);
+    foreach (array_keys($status['scripts'] ?? []) as $script) {
+        $twin = $request['public'] . substr($script, strlen($request['live']));
+        if (strncmp($script, $request['live'] . '/', strlen($request['live']) + 1) === 0 && is_file($twin)) {
+            opcache_compile_file($twin);
+        }
+    }
+    $report['ended'] = true;
+    exit;
 }
 
 $host = parse_url($request['url'], PHP_URL_HOST);

@@ -1,7 +1,6 @@
 """Putting the agent on the server, one folder per version, so that a unit can run it.
 
-Ansible brings these very files inside the module it sends and throws them away when it ends; a
-transaction must outlive that.
+Ansible brings these very files inside the module `owc_agent` and throws them away when it ends.
 """
 
 from __future__ import annotations
@@ -12,12 +11,15 @@ import pkgutil
 import shutil
 import tempfile
 
-from . import entry, files, layout  # entry: brings every file of the agent along
+from . import files, layout
 from .driver_php import DRIVER
 
 RUN = """import os, sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from owc_agent.entry import main
+if sys.argv[1:] == ["answer"]:
+    from owc_agent.answers import main
+else:
+    from owc_agent.entry import main
 main()
 """
 
@@ -35,17 +37,22 @@ def sources() -> "dict[str, bytes]":
 
 
 def _package_path() -> "list[str]":
-    return [os.path.dirname(entry.__file__)]
+    return [os.path.dirname(__file__)]
+
+
+def run_path(content: "dict[str, bytes]") -> str:
+    """Return where the `run.py` of an agent of this content is, on a server that has it."""
+    digest = hashlib.sha256()
+    for path in sorted(content):
+        digest.update(path.encode() + b"\0" + content[path] + b"\0")
+    return os.path.join(layout.AGENT_ROOT, digest.hexdigest()[:16], "run.py")
 
 
 def install() -> str:
     """Put this version of the agent on the server, if it is not there; return its `run.py`."""
     content = sources()
-    digest = hashlib.sha256()
-    for path in sorted(content):
-        digest.update(path.encode() + b"\0" + content[path] + b"\0")
-    folder = os.path.join(layout.AGENT_ROOT, digest.hexdigest()[:16])
-    run = os.path.join(folder, "run.py")
+    run = run_path(content)
+    folder = os.path.dirname(run)
     if not os.path.exists(run):
         os.makedirs(layout.AGENT_ROOT, exist_ok=True)
         staging = tempfile.mkdtemp(dir=layout.AGENT_ROOT)

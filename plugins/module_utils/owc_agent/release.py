@@ -11,8 +11,8 @@ import grp
 import os
 import pwd
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Optional
 
 from . import commands, database, files, freeze, gate, layout, phplog, services, undo, wordpress
 from .transaction import (
@@ -85,6 +85,10 @@ class Release(Transaction):
         self.log_before: "list[str]" = []
         self.log_position = ""
         self.checked = 0
+        # For what can go on while other steps do.
+        self.pool = ThreadPoolExecutor(max_workers=2)
+        self.looking: "Optional[Future[None]]" = None
+        self.compiling: "Optional[Future[None]]" = None
         # Whether the site's own PHP-FPM can load the new release before it is live.
         self.warm = False
         self.created = False
@@ -109,6 +113,9 @@ class Release(Transaction):
     def stage(self) -> None:
         """Build the release's tree from the store with hard links."""
         paths, specification = self.paths, self.specification
+        if self.previous:
+            # It takes as long as all that comes before it is needed.
+            self.looking = self.pool.submit(self._look)
         self.journal.undo({"undo": "remove-release", "release_id": self.release_id})
         release = paths.release(self.release_id)
         partial = release + ".partial"
@@ -221,13 +228,24 @@ class Release(Transaction):
             if not os.path.exists(os.path.join(paths.release(self.release_id), name)):
                 raise StepError("PHP %s is not on this server" % self.specification["php"])
         services.test_staged_php_fpm(paths, self.release_id)
-        self.warm = services.can_run(paths, self.previous, self.release_id)
         services.test_staged_nginx(paths, self.release_id)
+        self.warm = services.can_run(paths, self.previous, self.release_id)
+        if self.warm:
+            self.compiling = self.pool.submit(self._compile)
+
+    def _compile(self) -> None:
+        request = {"live": self.paths.public(self.previous)}
+        try:
+            self._drive("compile", request)
+        except wordpress.WordPressError as error:
+            self.notes.append("compiling ahead: %s" % error)
 
     def baseline(self) -> None:
         """See how the site is before: what is broken already is not held against the release."""
-        if not self.previous:
-            return
+        if self.looking is not None:
+            self.looking.result()
+
+    def _look(self) -> None:
         document = files.read_json(os.path.join(self.paths.release(self.previous), "release.json"))
         specification = (document or {}).get("specification")
         if specification is None:
@@ -306,6 +324,8 @@ class Release(Transaction):
 
     def configure(self) -> None:
         """Theme, plugins in dependency order, and the options that the manifest owns."""
+        if self.compiling is not None:
+            self.compiling.result()
         specification = self.specification
         owned = {**specification["options"], "WPLANG": _wplang(specification["locale"])}
         request = {

@@ -84,7 +84,7 @@ def test_every_certificate_has_its_own_key_and_number(authority: InternalAuthori
 )
 def test_openssl_verifies_it(authority: InternalAuthority, host: str, accepted: bool) -> None:
     leaf = authority.certificate_path.parent / "leaf.pem"
-    leaf.write_text(authority.issue(DOMAINS, datetime.now(UTC))[0])
+    leaf.write_text(authority.issue(DOMAINS, NOW)[0])
     answer = subprocess.run(
         [
             "openssl",
