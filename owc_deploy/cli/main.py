@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import logging
 import os
 import sys
@@ -36,12 +37,22 @@ VERBS = {
     "completion": "completion",
 }
 
+# Verbs that work on servers whenever they are used.
+SERVER_VERBS = frozenset({"plan", "apply", "update", "rollback", "status", "logs", "access"})
+
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
 
 class _Verbs(click.Group):
     """A group that imports a verb's module only when that verb is named."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in SERVER_VERBS and not ctx.resilient_parsing:
+            _begin_ansible(args[1:])
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
@@ -56,6 +67,23 @@ class _Verbs(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(cmd_name)
         return command
+
+
+def _begin_ansible(arguments: list[str]) -> None:
+    """Let Ansible be imported while this process imports the verb and reads the documents."""
+    if {"-h", "--help"} & set(arguments):
+        return
+    from owc_deploy.execution.standby import begin  # noqa: PLC0415  for these verbs only
+
+    given = os.environ.get("OWC_FLEET", ".")
+    for name, value in itertools.pairwise([*arguments, ""]):
+        if name == "--fleet":
+            given = value
+        elif name.startswith("--fleet="):
+            given = name.removeprefix("--fleet=")
+    fleet_root = Path(given).resolve()
+    if (fleet_root / "fleet.yml").is_file():
+        begin(fleet_root)
 
 
 @click.command(

@@ -20,11 +20,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from owc_deploy.errors import ExecutionError
-from owc_deploy.execution.environment import run_folder
-from owc_deploy.execution.events import EventCollector
 from owc_deploy.execution.interruption import Interruption
+from owc_deploy.execution.inventory import VariablesPipe
 from owc_deploy.execution.ports import Progress, ProgressCallback, ServerStatus, TaskState
-from owc_deploy.execution.runner import PlaybookRequest, check_servers, run_in
+from owc_deploy.execution.runner import (
+    PlaybookRequest,
+    check_servers,
+    host_variables,
+    playbook_arguments,
+)
+from owc_deploy.execution.standby import take
 from owc_deploy.fleet.models import Server
 
 Answered = TypeVar("Answered")
@@ -61,6 +66,11 @@ class Channel:
         self._connection: socket.socket | None = None
         self._connected = threading.Event()
         self._why_closed = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server's end has ever been there."""
+        return self._connection is not None
 
     def connect(self, connection: socket.socket) -> None:
         """Take the connection of this server's end."""
@@ -152,22 +162,21 @@ class Door:
 
     def __init__(self, request: PlaybookRequest) -> None:
         self.servers = request.servers
-        self._request = replace(request, forks=max(1, len(request.servers)))
-        self._collector = EventCollector(tuple(server.name for server in request.servers), None)
-        self._interruption = Interruption(self._collector, math.inf)
+        self._request = request
         self._channels = {server.name: Channel(server.name) for server in request.servers}
         self._stack = contextlib.ExitStack()
         self._runner = threading.Thread(target=self._run, name="owc-ansible", daemon=True)
         self._failure: BaseException | None = None
-        self._return_code: int | None = None
         self._closing = False
 
     def __enter__(self) -> Self:
         check_servers(self.servers)
         with contextlib.ExitStack() as stack:
-            self._folder = stack.enter_context(run_folder())
+            self._standby = take(self._request.inventory.parent)
+            stack.callback(self._standby.end)
+            self._interruption = Interruption(self._standby, math.inf)
             self._listener = stack.enter_context(socket.socket(socket.AF_UNIX))
-            self._listener.bind(str(self._folder / "door"))
+            self._listener.bind(str(self._standby.folder / "door"))
             self._listener.listen(len(self.servers))
             self._stack = stack.pop_all()
         threading.Thread(target=self._accept, name="owc-door", daemon=True).start()
@@ -247,23 +256,30 @@ class Door:
     def _run(self) -> None:
         why = "Ansible ended"
         try:
-            request = replace(
-                self._request, variables={"owc_door_socket": str(self._folder / "door")}
-            )
-            self._return_code = run_in(self._folder, request, self._collector, self._interruption)
-            if not self._collector.finished and not self._closing:
-                raise ExecutionError(  # noqa: TRY301  told to whoever waits for an answer
-                    f"Ansible could not run the playbook (exit code {self._return_code})",
-                    context=self._collector.tail or None,
-                    hint="owc-deploy validate",
-                )
+            return_code = self._run_playbook()
+            if not self._closing:
+                why = f"Ansible ended: {self._standby.tail}"
+                if not any(channel.is_open for channel in self._channels.values()):
+                    raise ExecutionError(  # noqa: TRY301  told to whoever waits for an answer
+                        f"Ansible could not run the playbook (exit code {return_code})",
+                        context=self._standby.tail or None,
+                        hint="owc-deploy validate",
+                    )
         except BaseException as error:  # noqa: BLE001  it belongs to the thread that waits
             self._failure = error
             why = str(error)
-        results = self._collector.results(unfinished=why)
-        errors = {result.server: result.error for result in results}
-        for name, channel in self._channels.items():
-            channel.close(errors.get(name) or why)
+        for channel in self._channels.values():
+            channel.close(why)
+
+    def _run_playbook(self) -> int:
+        request, folder = self._request, self._standby.folder
+        variables = host_variables(
+            replace(request, variables={"owc_door_socket": str(folder / "door")})
+        )
+        with VariablesPipe(folder, variables) as pipe:
+            del variables
+            arguments = playbook_arguments(request, folder, pipe.path)
+            return self._standby.run(arguments, self._interruption)
 
 
 def _answer(server: str, document: Mapping[str, Any]) -> Answer:

@@ -72,7 +72,7 @@ def require_ssh() -> None:
         )
 
 
-def ansible_settings(run: Path, fleet_root: Path, *, forks: int) -> dict[str, str]:
+def ansible_settings(run: Path, fleet_root: Path) -> dict[str, str]:
     """Return the ANSIBLE_* variables of one run; `fleet_root` may hold an ansible.cfg."""
     plugins = resource_folder("plugins")
     configuration = fleet_root / "ansible.cfg"
@@ -90,7 +90,7 @@ def ansible_settings(run: Path, fleet_root: Path, *, forks: int) -> dict[str, st
         "OWC_MODULE_UTILS": str(plugins / "module_utils"),
         "ANSIBLE_ROLES_PATH": str(resource_folder("roles")),
         "ANSIBLE_INVENTORY_PLUGINS": str(Path(__file__).parent / "inventory_plugins"),
-        "ANSIBLE_INVENTORY_ENABLED": "owc_run,host_list,script,auto,yaml,ini,toml",
+        "ANSIBLE_INVENTORY_ENABLED": "owc_run,yaml",
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
         "ANSIBLE_LOCAL_TEMP": str(run / "tmp"),
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
@@ -98,7 +98,6 @@ def ansible_settings(run: Path, fleet_root: Path, *, forks: int) -> dict[str, st
         "ANSIBLE_HOST_KEY_CHECKING": "true",
         "ANSIBLE_PIPELINING": "true",
         "ANSIBLE_TIMEOUT": "15",
-        "ANSIBLE_FORKS": str(forks),
         "ANSIBLE_GATHERING": "explicit",
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         "ANSIBLE_DISPLAY_OK_HOSTS": "false",

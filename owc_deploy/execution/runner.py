@@ -115,16 +115,36 @@ def run_in(
 ) -> int | None:
     """Run a playbook with this private folder for its files; return Ansible's exit code."""
     (folder / "tmp").mkdir(mode=0o700)
-    document = run_variables(
+    document = host_variables(request)
+    with VariablesPipe(folder, document) as pipe:
+        del document
+        return _run(request, folder, pipe.path, collector, interruption)
+
+
+def host_variables(request: PlaybookRequest) -> dict[str, dict[str, Any]]:
+    """Return each server's variables, secrets revealed: never log or store the result."""
+    return run_variables(
         request.servers,
         variables=request.variables,
         variables_per_server=request.variables_per_server,
         secrets_per_server=request.secrets_per_server,
         effective_user=getpass.getuser(),
     )
-    with VariablesPipe(folder, document) as pipe:
-        del document
-        return _run(request, folder, pipe.path, collector, interruption)
+
+
+def playbook_arguments(request: PlaybookRequest, folder: Path, variables: Path) -> list[str]:
+    """Return the command line of `ansible-playbook`, in which nothing is secret."""
+    arguments = ["--inventory", str(request.inventory), "--inventory", str(variables)]
+    arguments += ["--limit", f"@{_limit(request, folder)}", "--forks", str(len(request.servers))]
+    if request.vault_password_file is not None:
+        arguments += ["--vault-password-file", str(request.vault_password_file)]
+    return [*arguments, str(_playbook(request.playbook))]
+
+
+def _limit(request: PlaybookRequest, folder: Path) -> Path:
+    path = folder / "limit"
+    path.write_text("".join(f"{server.name}\n" for server in request.servers), encoding="utf-8")
+    return path
 
 
 def _run(
@@ -138,22 +158,21 @@ def _run(
     from ansible_runner import Runner, RunnerConfig  # noqa: PLC0415
     from ansible_runner.exceptions import AnsibleRunnerException  # noqa: PLC0415
 
-    limit = folder / "limit"
-    limit.write_text("".join(f"{server.name}\n" for server in request.servers), encoding="utf-8")
     vault = request.vault_password_file
     try:
         configuration = RunnerConfig(
             private_data_dir=str(folder),
             playbook=str(_playbook(request.playbook)),
             inventory=[str(request.inventory), str(variables)],
-            limit=f"@{limit}",
+            limit=f"@{_limit(request, folder)}",
             cmdline=None,
             fact_cache_type="memory",
             ident="run",
         )
         configuration.prepare()
         # Set after prepare(), which seeds the environment with all of the caller's.
-        settings = ansible_settings(folder, request.inventory.parent, forks=request.forks)
+        settings = ansible_settings(folder, request.inventory.parent)
+        settings["ANSIBLE_FORKS"] = str(request.forks)
         if vault is not None:
             settings["ANSIBLE_VAULT_PASSWORD_FILE"] = str(vault)
         configuration.env = scrubbed(configuration.env, settings)

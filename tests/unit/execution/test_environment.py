@@ -94,7 +94,7 @@ def test_nothing_of_the_callers_environment_is_passed_on(
 
 
 def test_host_keys_are_checked_whatever_the_inventory_says(tmp_path: Path) -> None:
-    settings = ansible_settings(tmp_path, tmp_path, forks=5)
+    settings = ansible_settings(tmp_path, tmp_path)
     assert settings["ANSIBLE_HOST_KEY_CHECKING"] == "true"
     assert settings["ANSIBLE_SSH_ARGS"].startswith("-o StrictHostKeyChecking=yes ")
 
@@ -103,9 +103,9 @@ def test_only_an_ansible_cfg_of_the_fleet_counts(tmp_path: Path) -> None:
     run, fleet = tmp_path / "run", tmp_path / "fleet"
     run.mkdir()
     fleet.mkdir()
-    assert ansible_settings(run, fleet, forks=5)["ANSIBLE_CONFIG"] == str(run / "ansible.cfg")
+    assert ansible_settings(run, fleet)["ANSIBLE_CONFIG"] == str(run / "ansible.cfg")
     (fleet / "ansible.cfg").write_text("[defaults]\n")
-    assert ansible_settings(run, fleet, forks=5)["ANSIBLE_CONFIG"] == str(fleet / "ansible.cfg")
+    assert ansible_settings(run, fleet)["ANSIBLE_CONFIG"] == str(fleet / "ansible.cfg")
 
 
 def test_the_fingerprint_follows_the_servers_own_variables_and_no_others() -> None:
