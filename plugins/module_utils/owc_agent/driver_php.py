@@ -45,11 +45,14 @@ if ($request['action'] === 'compile') {
     $memory = $status['memory_usage'] ?? null;
     // Every release has a path of its own, and the compiled code of all of them is kept until the memory for
     // that is full; from then on every visitor has WordPress compiled anew. So it is emptied in time.
-    if ($memory && $memory['free_memory'] < ($memory['used_memory'] + $memory['wasted_memory']) / 2) {
+    if ($request['part'] === 0 && $memory && $memory['free_memory'] < ($memory['used_memory'] + $memory['wasted_memory']) / 2) {
         opcache_reset();
     }
     error_reporting(0);
-    foreach (array_keys($status['scripts'] ?? []) as $script) {
+    foreach (array_keys($status['scripts'] ?? []) as $number => $script) {
+        if ($number % $request['parts'] !== $request['part']) {
+            continue;
+        }
         $twin = $request['public'] . substr($script, strlen($request['live']));
         if (strncmp($script, $request['live'] . '/', strlen($request['live']) + 1) === 0 && is_file($twin)) {
             opcache_compile_file($twin);

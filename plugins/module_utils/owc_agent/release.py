@@ -36,6 +36,8 @@ FOLDERS_OF_A_RELEASE = 3_000
 # How long a release whose gate cannot tell is looked at again before it is undone.
 PATIENCE_SECONDS = 60.0
 POST_STEP_TIMEOUT_SECONDS = 600
+# So many PHP processes compile the new release ahead; more would take what visitors need.
+COMPILERS = 2
 # What deactivation hooks take away: cron events, and the capabilities of roles.
 DEACTIVATION_OPTIONS = ("cron", "wp_user_roles")
 # Snapshots that belong to no release that is kept: of rollbacks, decommissions, interruptions.
@@ -85,10 +87,11 @@ class Release(Transaction):
         self.log_before: "list[str]" = []
         self.log_position = ""
         self.checked = 0
+        self.room_found: "dict[str, Any]" = {}
         # For what can go on while other steps do.
-        self.pool = ThreadPoolExecutor(max_workers=2)
+        self.pool = ThreadPoolExecutor(max_workers=1 + COMPILERS)
         self.looking: "Optional[Future[None]]" = None
-        self.compiling: "Optional[Future[None]]" = None
+        self.compiling: "list[Future[None]]" = []
         # Whether the site's own PHP-FPM can load the new release before it is live.
         self.warm = False
         self.created = False
@@ -100,9 +103,11 @@ class Release(Transaction):
         # A dump, compressed at worst to its own size, and a second copy while it is brought back.
         needed = FREE_BYTES + 2 * database.size_bytes(self.paths.database)
         inodes = FREE_INODES + FOLDERS_OF_A_RELEASE
+        self.room_found = {"needed_bytes": needed, "needed_inodes": inodes}
         for folder in (layout.SITES, database.DATA_FOLDER):
             room = os.statvfs(folder)
             free = room.f_bavail * room.f_frsize
+            self.room_found[folder] = {"free_bytes": free, "free_inodes": room.f_favail}
             if free < needed:
                 words = (folder, free >> 20, needed >> 20)
                 raise StepError("%s has %d MB free, %d MB are needed" % words)
@@ -159,6 +164,10 @@ class Release(Transaction):
         )
         os.rename(partial, release)
         files.sync_folder(paths.releases)
+        self.warm = services.can_run(paths, self.previous, self.release_id)
+        if self.warm:
+            parts = range(COMPILERS)
+            self.compiling = [self.pool.submit(self._compile, part) for part in parts]
 
     def _stage_block(self, block: "dict[str, Any]", content: str) -> None:
         source = layout.stored(block["sha256"])
@@ -229,12 +238,9 @@ class Release(Transaction):
                 raise StepError("PHP %s is not on this server" % self.specification["php"])
         services.test_staged_php_fpm(paths, self.release_id)
         services.test_staged_nginx(paths, self.release_id)
-        self.warm = services.can_run(paths, self.previous, self.release_id)
-        if self.warm:
-            self.compiling = self.pool.submit(self._compile)
 
-    def _compile(self) -> None:
-        request = {"live": self.paths.public(self.previous)}
+    def _compile(self, part: int) -> None:
+        request = {"live": self.paths.public(self.previous), "part": part, "parts": COMPILERS}
         try:
             self._drive("compile", request)
         except wordpress.WordPressError as error:
@@ -324,8 +330,8 @@ class Release(Transaction):
 
     def configure(self) -> None:
         """Theme, plugins in dependency order, and the options that the manifest owns."""
-        if self.compiling is not None:
-            self.compiling.result()
+        for part in self.compiling:
+            part.result()
         specification = self.specification
         owned = {**specification["options"], "WPLANG": _wplang(specification["locale"])}
         request = {
@@ -425,6 +431,10 @@ class Release(Transaction):
             "database_changed": self.data_moved or self.created,
             "at": now(),
         }
+
+    def details(self) -> "dict[str, Any]":
+        """Return what `Transaction.details` does, and what room the release was thought to need."""
+        return {**super().details(), **({"room": self.room_found} if self.room_found else {})}
 
     def tidy(self) -> None:
         """Keep what was seen from outside with the release; prune what is past keeping."""

@@ -90,6 +90,15 @@ class Transaction:
         """Return what to add to the activations when all steps went well, empty for nothing."""
         return {}
 
+    def details(self) -> "dict[str, Any]":
+        """Return what the outcome tells beside its word."""
+        return {
+            "steps": self.steps,
+            "problems": self.problems,
+            "notes": self.notes,
+            **({"evidence": self.evidence} if self.evidence else {}),
+        }
+
     def tidy(self) -> None:
         """Do what may fail without harm, once the transaction is over."""
 
@@ -176,12 +185,7 @@ class Transaction:
             "message": message,
             "release_id": self.paths.current_release(),
             "previous_release_id": self.previous,
-            "details": {
-                "steps": self.steps,
-                "problems": self.problems,
-                "notes": self.notes,
-                **({"evidence": self.evidence} if self.evidence else {}),
-            },
+            "details": self.details(),
         }
 
     def _save_snapshot(self, options: "list[str]") -> bool:
