@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import archive, commands, database, files, gate, layout, services
-from .release import owned_options
+from .owned import owned_options
 from .transaction import activations, active_plugins
 
 # A site can lock its own tables or fill them; neither may hold up the probe of all others.

@@ -10,19 +10,28 @@ from __future__ import annotations
 import grp
 import os
 import pwd
-import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Optional
 
-from . import commands, database, files, freeze, gate, layout, phplog, services, undo, wordpress
+from . import (
+    commands,
+    database,
+    files,
+    freeze,
+    gate,
+    layout,
+    phplog,
+    retention,
+    services,
+    undo,
+    wordpress,
+)
+from .owned import owned_options, refresh_state, write_state
 from .transaction import (
-    TOUCHED_OPTIONS,
     InconclusiveError,
     StepError,
     Transaction,
-    activations,
     active_plugins,
-    crossed_change,
     has_tables,
     now,
     options,
@@ -40,10 +49,6 @@ POST_STEP_TIMEOUT_SECONDS = 600
 COMPILERS = 2
 # What deactivation hooks take away: cron events, and the capabilities of roles.
 DEACTIVATION_OPTIONS = ("cron", "wp_user_roles")
-# Snapshots that belong to no release that is kept: of rollbacks, decommissions, interruptions.
-LOOSE_SNAPSHOTS_KEPT = 5
-# What transactions did, for whoever looks into an incident.
-JOURNALS_KEPT = 50
 CORE_EXTRAS = ("wp-content/plugins", "wp-content/themes")
 
 
@@ -441,7 +446,7 @@ class Release(Transaction):
         if self.evidence:
             path = os.path.join(self.paths.release(self.release_id), "evidence.json")
             files.write_json(path, self.evidence, 0o640)
-        prune(self.paths, int(self.specification["releases_kept"]))
+        retention.prune(self.paths, int(self.specification["releases_kept"]))
 
     def _drive(
         self,
@@ -496,80 +501,6 @@ def raw_option(paths: layout.SitePaths, name: str) -> bytes:
     if not has_tables(paths):
         return b""
     return bytes.fromhex(database.read_options(paths.database, [name])[name] or "")
-
-
-def owned_options(specification: "dict[str, Any]") -> "list[str]":
-    """Return the options whose values belong to a release."""
-    return [*TOUCHED_OPTIONS, *specification["options"]]
-
-
-def write_state(paths: layout.SitePaths, release_id: str, names: "list[str]") -> None:
-    """Keep the present raw values of options beside a release."""
-    values = database.read_options(paths.database, names)
-    state = os.path.join(paths.release(release_id), "state.json")
-    files.write_json(state, {"options": values}, 0o600)
-
-
-def refresh_state(paths: layout.SitePaths, release_id: str) -> None:
-    """Before a release is left, take over what editors changed since it was made live.
-
-    Widgets, and options of which the manifest owns some keys only, are theirs as much as the
-    release's; going back to it must not go back to theirs of months ago.
-    """
-    release = paths.release(release_id) if release_id else ""
-    document = files.read_json(os.path.join(release, "release.json"))
-    state = files.read_json(os.path.join(release, "state.json"))
-    if not release or document is None or state is None:
-        return
-    owned = document["specification"]["options"]
-    shared = ["sidebars_widgets", *(name for name in owned if isinstance(owned[name], dict))]
-    state["options"].update(database.read_options(paths.database, shared))
-    files.write_json(os.path.join(release, "state.json"), state, 0o600)
-
-
-def prune(paths: layout.SitePaths, kept: int) -> None:
-    """Remove releases past keeping, with snapshots and journals that nothing needs any more."""
-    entries = activations(paths)
-    present = frozenset(name for name in os.listdir(paths.releases) if layout.is_release(name))
-    keep = kept_releases(entries, present, paths.current_release(), kept)
-    for name in os.listdir(paths.releases):
-        if name not in keep:
-            shutil.rmtree(os.path.join(paths.releases, name))
-    needed = keep | needed_snapshots(entries, keep)
-    _prune_files(paths.snapshots, ".sql.gz", needed, LOOSE_SNAPSHOTS_KEPT)
-    _prune_files(paths.journal, ".jsonl", keep, JOURNALS_KEPT)
-
-
-def kept_releases(
-    entries: "list[dict[str, Any]]", present: "frozenset[str]", live: str, kept: int
-) -> "frozenset[str]":
-    """Return the releases to keep: the live one, the good one before it, the last `kept`; pure.
-
-    `entries` are the activations, oldest first: only what was made live and stayed is good.
-    """
-    order = dict.fromkeys(entry["release_id"] for entry in reversed(entries))
-    good = [release_id for release_id in order if release_id in present]
-    return frozenset([live, *good[: max(kept, 2)]]) & (present | {live})
-
-
-def needed_snapshots(entries: "list[dict[str, Any]]", keep: "frozenset[str]") -> "frozenset[str]":
-    """Return the snapshots that going back to a kept release would bring back; pure."""
-    live = {entry["release_id"] for entry in entries}
-    return frozenset(crossed_change(entries, release_id) for release_id in keep & live) - {""}
-
-
-def _prune_files(folder: str, ending: str, needed: "frozenset[str]", loose: int) -> None:
-    """Remove the files of a folder that are not `needed`, but for the newest `loose`."""
-    if not os.path.isdir(folder):
-        return
-    others = [
-        entry
-        for entry in os.scandir(folder)
-        if entry.name.endswith(ending) and entry.name[: -len(ending)] not in needed
-    ]
-    others.sort(key=lambda entry: entry.stat().st_mtime, reverse=True)
-    for entry in others[loose:]:
-        files.remove_file(entry.path)
 
 
 def _wplang(locale: str) -> str:

@@ -25,7 +25,8 @@ from . import (
     targets,
     undo,
 )
-from .release import FREE_BYTES, PATIENCE_SECONDS, owned_options, refresh_state
+from .owned import owned_options, refresh_state
+from .release import FREE_BYTES, PATIENCE_SECONDS
 from .transaction import (
     TOUCHED_OPTIONS,
     InconclusiveError,
