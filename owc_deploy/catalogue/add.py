@@ -18,6 +18,7 @@ from owc_deploy.catalogue.models import (
     BlockRelease,
     Conflict,
     Gate,
+    Guarantee,
     Kind,
     Migration,
     Requirement,
@@ -46,6 +47,17 @@ _RELEASE_DETAILS = (
 )
 
 
+_BLOCK_DETAILS = (
+    "title",
+    "licence",
+    "paid",
+    "environments",
+    "guarantee",
+    "support",
+    "successor",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddRequest:
     """One release to add.
@@ -53,9 +65,10 @@ class AddRequest:
     `archive` is a zip or a folder on this machine, or an https address, for which `sha256` is
     required. Left `None`, `version` and `header_version` are what the block's own header says,
     `folder` is the archive's top folder, `main_file` the one file with a plugin header; of a block
-    that is listed already `title`, `licence`, `paid` and `environments` stay, and `advisories` are
-    added by identifier. `header_version` states a header that is not the version; empty: none.
-    A plugin that was renamed is only accepted where `folder`, or `main_file`, says so itself.
+    that is listed already `title`, `licence`, `paid`, `environments`, `guarantee`, `support` and
+    `successor` stay, and `advisories` are added by identifier. `header_version` states a header
+    that is not the version; empty: none. A plugin that was renamed is only accepted where `folder`,
+    or `main_file`, says so itself.
     `correct` lets the details of a listed release be replaced, all of them, by these.
     """
 
@@ -71,6 +84,9 @@ class AddRequest:
     licence: str | None = None
     paid: bool | None = None
     environments: tuple[str, ...] | None = None
+    guarantee: Guarantee | None = None
+    support: str | None = None
+    successor: str | None = None
     advisories: tuple[Advisory, ...] = ()
     source: str = ""
     commit: str = ""
@@ -277,7 +293,7 @@ def _new_block(request: AddRequest, found: Found, release: BlockRelease) -> Bloc
 def _with_details(block: Block, request: AddRequest) -> Block:
     stated = {
         name: getattr(request, name)
-        for name in ("title", "licence", "paid", "environments")
+        for name in _BLOCK_DETAILS
         if getattr(request, name) is not None
     }
     advisories = {advisory.identifier: advisory for advisory in block.advisories}

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from owc_deploy.catalogue.models import (
     Conflict,
     Gate,
     GatePage,
+    Guarantee,
     Migration,
     Requirement,
 )
@@ -88,6 +90,7 @@ def details_from(document: Mapping[str, Any]) -> dict[str, Any]:
         "migrations": lambda value: tuple(_migration(item) for item in value),
         "advisories": lambda value: tuple(Advisory(**item) for item in value),
         "gate": _gate,
+        "guarantee": lambda value: Guarantee(**value),
         "post_steps": lambda value: tuple(tuple(words) for words in value),
     }
     return {
@@ -125,6 +128,12 @@ def meaning_problems(document: Mapping[str, Any], place: str, file: Path) -> Ite
                 "a requirement names blocks or a function, one of the two",
                 "{any_of: [cmb2], version: '>=2.10.1'} or {function: register_extended_post_type}",
             )
+    for key, text in document.get("guarantee", {}).items():
+        if key != "by":
+            try:
+                date.fromisoformat(text)
+            except ValueError as error:
+                yield Problem(file, 0, 0, f"{place}.guarantee.{key}", "date", str(error))
     if "version" in document:
         try:
             parse_version(document["version"])

@@ -58,6 +58,15 @@ class Advisory:
 
 
 @dataclass(frozen=True, slots=True)
+class Guarantee:
+    """A steward's promise to maintain a block. Both dates are ISO 8601 and belong to it."""
+
+    by: str
+    from_date: str
+    until_date: str
+
+
+@dataclass(frozen=True, slots=True)
 class GatePage:
     """A page that must answer: its path, the HTTP status, and a text it contains."""
 
@@ -116,6 +125,9 @@ class BlockRelease:
 class Block:
     """A block with its releases, newest first. `environments` are those where it may run.
 
+    `guarantee` is `None` where nobody is known to have promised anything. `support` is an e-mail or
+    web address. `successor` names the block to choose instead, empty where there is none.
+
     WordPress itself (`wordpress`, kind `core`), WP-CLI (`wp-cli`, kind `tool`) and language files
     (`language-nl_NL`, kind `language`) are listed in the same way.
     """
@@ -129,6 +141,9 @@ class Block:
     licence: str = ""
     paid: bool = False
     environments: tuple[str, ...] = ("production", "acceptance", "test")
+    guarantee: Guarantee | None = None
+    support: str = ""
+    successor: str = ""
     advisories: tuple[Advisory, ...] = ()
 
     def place_of(self, release: BlockRelease) -> tuple[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -17,7 +18,9 @@ from owc_deploy.cli.options import fleet_option, format_option
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.errors import CatalogueError, UsageError
 from owc_deploy.fleet.load import load_fleet
+from owc_deploy.fleet.models import Lock
 from owc_deploy.fleet.rules import closest
+from owc_deploy.plan.stewardship import has_lapsed, standing
 
 SCHEMA_VERSION = 1
 
@@ -232,6 +235,66 @@ def show(name: str, fleet_root: Path, folder: Path | None, output_format: str) -
     for release in block.releases:
         if _place(*block.place_of(release)) != place:
             click.echo(f"  {release.version} is in {_place(*block.place_of(release))}")
+
+
+@command.command(
+    "stewards",
+    epilog="""
+\b
+Examples:
+  owc-deploy catalogue stewards
+  owc-deploy catalogue stewards --format json
+""",
+)
+@catalogue_options
+@format_option
+def stewards(fleet_root: Path, folder: Path | None, output_format: str) -> None:
+    """Show who guarantees each block, until when, and which sites of the fleet depend on it."""
+    fleet = None if folder is not None else load_fleet(fleet_root)
+    catalogue = read_catalogue(fleet.settings.catalogue if fleet else _folder(fleet_root, folder))
+    today = datetime.now(UTC).date()
+    rows = [
+        _steward(block, fleet.locks if fleet else {}, today)
+        for _, block in sorted(catalogue.blocks.items())
+        if block.kind in {"plugin", "mu-plugin", "theme"}
+    ]
+    if output_format == "json":
+        print_json({"schema_version": SCHEMA_VERSION, "blocks": rows})
+        return
+    print_table(
+        ("Block", "Guaranteed by", "From", "Until", "Standing", "Support", "Sites"),
+        [
+            (
+                row["name"],
+                row["by"] or "nobody",
+                row["from_date"] or "-",
+                row["until_date"] or "-",
+                row["standing"] or ("good" if row["by"] else "not known"),
+                row["support"] or "-",
+                ", ".join(row["sites"]) or "-",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _steward(block: Block, locks: Mapping[str, Lock], today: date) -> dict[str, Any]:
+    guarantee = block.guarantee
+    return {
+        "name": block.name,
+        "by": guarantee.by if guarantee else "",
+        "from_date": guarantee.from_date if guarantee else "",
+        "until_date": guarantee.until_date if guarantee else "",
+        "standing": standing(block, today),
+        "lapsed": has_lapsed(block, today),
+        "support": block.support,
+        "successor": block.successor,
+        "sites": sorted(
+            site
+            for site, lock in locks.items()
+            if any(artefact.name == block.name for artefact in lock.artefacts)
+        ),
+    }
 
 
 @command.command("verify")

@@ -66,12 +66,16 @@ def _server_lines(server: ServerPlan) -> Iterable[str]:
 
 def _site_lines(site: SitePlan) -> Iterable[str]:
     if site.action == "none":
+        for warning in site.warnings:
+            yield f"{click.style('!', fg='yellow')} {site.site}: {warning}"
         return
     sign, colour = _SIGNS[site.action]
     where = f"{site.site} on {site.server}" + (f" (ring {site.ring})" if site.ring else "")
     yield f"{click.style(sign, fg=colour)} {site.action} {where}"
     if site.reason:
         yield f"    {site.reason}"
+    for warning in site.warnings:
+        yield f"    {click.style('!', fg='yellow')} {warning}"
     for change in site.changes:
         yield f"    {_change_words(change)}"
     for migration in site.migrations:

@@ -137,7 +137,14 @@ def build_manifest(document: Document) -> Manifest:
     # Absent keys take the model's own defaults, so that each default stands in one place only.
     optional = {
         key: document.data[key]
-        for key in ("title", "locale", "dependencies", "settings", "releases_kept")
+        for key in (
+            "title",
+            "locale",
+            "dependencies",
+            "without_guarantee",
+            "settings",
+            "releases_kept",
+        )
         if key in document.data
     }
     data = document.data

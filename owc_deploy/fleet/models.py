@@ -115,6 +115,7 @@ class Manifest:
 
     `source` is the file it was read from and `sha256` the hash of that file's bytes. `settings`
     maps WordPress option names to values that the manifest owns, as for a block.
+    `without_guarantee` maps blocks that are taken although their guarantee lapsed to the reason.
     """
 
     site: str
@@ -134,6 +135,7 @@ class Manifest:
     locale: str = "nl_NL"
     dependencies: DependencyPolicy = "add"
     blocks: tuple[BlockChoice, ...] = ()
+    without_guarantee: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     redirects: tuple[Redirect, ...] = ()
     administrators: tuple[Administrator, ...] = ()

@@ -67,6 +67,7 @@ def _site(document: Mapping[str, Any]) -> SitePlan:
             "migrations": tuple(_migration(item) for item in document["migrations"]),
             "renamed": tuple(document["renamed"]),
             "post_steps": _commands(document["post_steps"]),
+            "warnings": tuple(document["warnings"]),
         }
     )
 

@@ -22,6 +22,7 @@ from owc_deploy.plan.models import (
 )
 from owc_deploy.plan.one_step import hindrance
 from owc_deploy.plan.specification import canonical_sha256, specification
+from owc_deploy.plan.stewardship import refusal, warnings
 from owc_deploy.plan.strangers import stranger_plans
 
 
@@ -130,6 +131,10 @@ def _site_plan(
     if obstacle or lock is None:
         return replace(plan, reason=obstacle)
     seen = server.sites.get(manifest.site, {})
+    plan = replace(plan, warnings=warnings(manifest, lock, catalogue, now.date()))
+    refused = refusal(manifest, lock, catalogue, seen, now.date())
+    if refused:
+        return replace(plan, observed_release=str(seen.get("release_id", "")), reason=refused)
     wanted = specification(manifest, lock, catalogue)
     certificate = certificate_change(manifest, seen, supplied, now)
     interruption = _interruption(seen)

@@ -89,7 +89,7 @@ class SitePlan:
     change of versions asks for, `renamed` the plugins that go on as `{block, from, to}` under
     another file, `post_steps` the WP-CLI commands for after the release; all in activation order.
     `new_certificate` says that the controller has to supply one. `reason` explains `held` and
-    `not-attempted`.
+    `not-attempted`. `warnings` tell of guarantees that end and of releases that were withdrawn.
     """
 
     site: str
@@ -104,6 +104,7 @@ class SitePlan:
     post_steps: tuple[tuple[str, ...], ...] = ()
     new_certificate: bool = False
     reason: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -80,9 +80,13 @@ def apply_plan(
     servers = _provision(fleet, executor, plan, on_progress)
     broken = {server.server: server.message for server in servers if server.status != "ok"}
     outcomes: list[SiteOutcome] = []
+    warned = {site.site: list(site.warnings) for site in plan.sites if site.warnings}
 
     def note(new: Iterable[SiteOutcome]) -> None:
-        for outcome in new:
+        for told in new:
+            # Kept with the outcome, so that the history tells what was known when it was done.
+            more = {"warnings": warned[told.site]} if told.site in warned else {}
+            outcome = replace(told, details={**told.details, **more})
             outcomes.append(outcome)
             record(outcome)
 

@@ -128,3 +128,31 @@ def test_an_unknown_block_has_a_neighbour(
 def test_help(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert run(["catalogue", verb, "--help"]) == 0
     assert "--catalogue" in capsys.readouterr().out
+
+
+def test_stewards_says_who_promised_what(
+    tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = tmp_path / "cmb2.yml"
+    promise = "{by: Gemeente Buren, from_date: '2020-01-01', until_date: '2024-02-29'}"
+    metadata.write_text(f"guarantee: {promise}\nsupport: hulp@buren.example\nsuccessor: fields\n")
+    words = ("add", plugin_zip(tmp_path / "cmb2.zip"), "--name", "cmb2", "--kind", "plugin")
+    assert typed(catalogue, *words, "--metadata", metadata) == 0
+    capsys.readouterr()
+    assert typed(catalogue, "stewards") == 0
+    assert "Gemeente Buren" in capsys.readouterr().out
+    assert typed(catalogue, "stewards", "--format", "json") == 0
+    (row,) = as_json(capsys)["blocks"]
+    assert row["lapsed"] is True
+    assert (row["support"], row["successor"]) == ("hulp@buren.example", "fields")
+
+
+def test_a_guarantee_on_a_day_that_is_not_is_refused(
+    tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = tmp_path / "cmb2.yml"
+    promise = "{by: Gemeente Buren, from_date: '2020-01-01', until_date: '2026-02-31'}"
+    metadata.write_text(f"guarantee: {promise}\n")
+    words = ("add", plugin_zip(tmp_path / "cmb2.zip"), "--name", "cmb2", "--kind", "plugin")
+    assert typed(catalogue, *words, "--metadata", metadata) == 3
+    assert "guarantee.until_date" in capsys.readouterr().err
