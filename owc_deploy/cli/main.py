@@ -32,6 +32,7 @@ VERBS = {
     "history": "history",
     "logs": "logs",
     "access": "access",
+    "sbom": "sbom",
     "catalogue": "catalogue",
     "lab": "lab",
     "completion": "completion",

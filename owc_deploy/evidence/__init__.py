@@ -1,0 +1,1 @@
+"""What can be proven of a fleet to somebody who was not there."""
