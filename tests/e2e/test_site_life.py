@@ -66,6 +66,11 @@ def test_sites_go_live_on_two_servers_and_stay_as_they_are(town: Town) -> None:
     assert [item["outcome"] for item in again.document["outcomes"]] == ["ok"] * 3
     assert {site: town.status(site)["release_id"] for site in releases} == releases
 
+    bill = town.owc("sbom", "altena").document
+    assert bill["metadata"]["component"]["version"] == releases["altena"]
+    named = {item["name"]: item["version"] for item in bill["components"]}
+    assert (named["wordpress"], named["lab-news"], named["php"]) == ("7.1.1", "1.0.0", "8.2")
+
 
 def test_an_update_touches_one_site_and_every_visitor_is_served(town: Town) -> None:
     town.create("bergen")
