@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 import tarfile
 import zipfile
+from collections.abc import Iterator
 
-from . import files, layout
+from . import files, layout, store
 
 MAXIMUM_BYTES = 1 << 30
 MAXIMUM_ENTRIES = 60_000
@@ -19,14 +21,6 @@ class ArtefactRefusedError(Exception):
     """An artefact that is not what its hash says, or would write where it may not."""
 
 
-def stored_artefacts() -> "list[str]":
-    """Return the hashes of the artefacts in the store, sorted."""
-    try:
-        return sorted(name for name in os.listdir(layout.STORE) if layout.is_sha256(name))
-    except FileNotFoundError:
-        return []
-
-
 def receive(bundle: str) -> "list[str]":
     """Unpack every artefact of a bundle into the store and return their hashes.
 
@@ -34,14 +28,14 @@ def receive(bundle: str) -> "list[str]":
     over. Raises ArtefactRefusedError naming the artefact, and leaves the store as it was.
     """
     received = []
-    with tarfile.open(bundle, "r:") as tar:
+    with _opened(bundle) as tar:
         for member in tar:
             name = member.name
             if not member.isreg() or not name.endswith(".zip"):
                 raise ArtefactRefusedError("unexpected %r in the bundle" % name)
             sha256 = layout.checked_sha256(name[: -len(".zip")])
             received.append(sha256)
-            if os.path.isdir(layout.stored(sha256)):
+            if store.holds(sha256):
                 continue
             source = tar.extractfile(member)
             if source is None:
@@ -50,18 +44,27 @@ def receive(bundle: str) -> "list[str]":
             try:
                 with open(archive, "wb") as stream:
                     shutil.copyfileobj(source, stream, 1 << 20)
-                store(archive, sha256)
+                unpack(archive, sha256)
             finally:
                 files.remove_file(archive)
     return received
 
 
-def store(archive: str, sha256: str) -> None:
+@contextlib.contextmanager
+def _opened(bundle: str) -> "Iterator[tarfile.TarFile]":
+    """Open a bundle; what is no bundle, or not all of one, is refused like any other artefact."""
+    try:
+        with tarfile.open(bundle, "r:") as tar:
+            yield tar
+    except tarfile.TarError as error:
+        raise ArtefactRefusedError("the bundle arrived damaged: %s" % error) from error
+
+
+def unpack(archive: str, sha256: str) -> None:
     """Unpack one zip into the store under its hash, if that is its hash."""
     if files.sha256_of_file(archive) != sha256:
         raise ArtefactRefusedError("artefact %s arrived with another content" % sha256)
-    destination = layout.stored(sha256)
-    partial = destination + ".partial"
+    partial = layout.stored(sha256) + ".partial"
     files.remove_tree(partial)
     # Sites' users read the store, whatever the umask of who deploys.
     umask = os.umask(0o022)
@@ -69,16 +72,17 @@ def store(archive: str, sha256: str) -> None:
         os.mkdir(partial, 0o755)
         with zipfile.ZipFile(archive) as bundle:
             _unpack(bundle, partial, sha256)
-        # One call for the thousands of files: after a power cut a name in the store must mean
-        # that the content is there, as nothing looks inside again.
-        os.sync()
-        os.rename(partial, destination)
+            listing = {
+                entry.filename: store.Entry(entry.file_size, entry.CRC)
+                for entry in bundle.infolist()
+                if not entry.is_dir()
+            }
+        store.put(partial, sha256, listing)
     except BaseException:
         files.remove_tree(partial)
         raise
     finally:
         os.umask(umask)
-    files.sync_folder(layout.STORE)
 
 
 def _unpack(bundle: zipfile.ZipFile, destination: str, sha256: str) -> None:

@@ -74,11 +74,15 @@ def remove_tree(path: str) -> None:
     shutil.rmtree(path, ignore_errors=False) if os.path.isdir(path) else remove_file(path)
 
 
-def link_tree(source: str, destination: str, skip: "frozenset[str]" = frozenset()) -> None:
+def link_tree(
+    source: str, destination: str, skip: "frozenset[str]" = frozenset()
+) -> "dict[str, os.stat_result]":
     """Rebuild `source` under `destination` with hard links; `skip` are paths relative to `source`.
 
     Both must be on one file system. Folders are made anew, mode 0755; existing ones are merged.
+    Returns what was linked, by its path relative to `source`.
     """
+    linked: "dict[str, os.stat_result]" = {}
     stack = [""]
     while stack:
         relative = stack.pop()
@@ -94,6 +98,8 @@ def link_tree(source: str, destination: str, skip: "frozenset[str]" = frozenset(
                     stack.append(path)
                 else:
                     os.link(entry.path, os.path.join(there, entry.name), follow_symlinks=False)
+                    linked[path] = entry.stat(follow_symlinks=False)
+    return linked
 
 
 def canonical_sha256(document: Any) -> str:

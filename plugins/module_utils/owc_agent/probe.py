@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import archive, commands, database, files, gate, layout, services
+from . import commands, database, files, gate, layout, services, store
 from .owned import owned_options
 from .transaction import activations, active_plugins
 
@@ -31,7 +31,7 @@ def observe(known: "dict[str, str]") -> "dict[str, Any]":
     return {
         "schema_version": 1,
         "provisioned": (files.read_json(layout.PROVISIONED) or {}).get("fingerprint", ""),
-        "store": archive.stored_artefacts(),
+        "store": store.artefacts(),
         "facts": _facts(),
         "sites": {
             name: observe_site(

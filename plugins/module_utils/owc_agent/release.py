@@ -23,6 +23,7 @@ from . import (
     phplog,
     retention,
     services,
+    staging,
     undo,
     wordpress,
 )
@@ -49,7 +50,6 @@ POST_STEP_TIMEOUT_SECONDS = 600
 COMPILERS = 2
 # What deactivation hooks take away: cron events, and the capabilities of roles.
 DEACTIVATION_OPTIONS = ("cron", "wp_user_roles")
-CORE_EXTRAS = ("wp-content/plugins", "wp-content/themes")
 
 
 class Release(Transaction):
@@ -122,67 +122,15 @@ class Release(Transaction):
 
     def stage(self) -> None:
         """Build the release's tree from the store with hard links."""
-        paths, specification = self.paths, self.specification
         if self.previous:
             # It takes as long as all that comes before it is needed.
             self.looking = self.pool.submit(self._look)
         self.journal.undo({"undo": "remove-release", "release_id": self.release_id})
-        release = paths.release(self.release_id)
-        partial = release + ".partial"
-        public = os.path.join(partial, "public")
-        content = os.path.join(public, "wp-content")
-        core = os.path.join(layout.stored(specification["wordpress"]["sha256"]), "wordpress")
-        files.remove_tree(partial)
-        os.makedirs(partial, mode=0o755)
-        files.link_tree(core, public, frozenset(CORE_EXTRAS))
-        for kind in ("plugins", "themes", "mu-plugins"):
-            os.makedirs(os.path.join(content, kind), mode=0o755, exist_ok=True)
-        for block in [specification["theme"], *specification["blocks"]]:
-            self._stage_block(block, content)
-        if specification["language"]:
-            languages = os.path.join(
-                layout.stored(specification["language"]["sha256"]), "languages"
-            )
-            files.link_tree(languages, os.path.join(content, "languages"))
-        files.remove_tree(os.path.join(content, "uploads"))
-        os.symlink(paths.uploads, os.path.join(content, "uploads"))
-        tool = layout.stored(specification["wp_cli"]["sha256"])
-        os.link(os.path.join(tool, "wp-cli", "wp-cli.phar"), os.path.join(partial, "wp-cli.phar"))
-        php = layout.checked_php(specification["php"])
-        os.symlink("/usr/bin/php" + php, os.path.join(partial, "php"))
-        os.symlink("/usr/sbin/php-fpm" + php, os.path.join(partial, "php-fpm"))
-        for name, text in specification["files"].items():
-            path = os.path.join(partial, layout.checked_folder(name))
-            files.write_atomic(path, text.encode(), 0o440 if name.endswith(".php") else 0o644)
-        files.write_json(
-            os.path.join(partial, "release.json"),
-            {
-                "schema_version": 1,
-                "release_id": self.release_id,
-                "site": paths.site,
-                "created_at": now(),
-                "previous_release_id": self.previous,
-                "specification": specification,
-                "specification_sha256": files.canonical_sha256(specification),
-            },
-            0o640,
-        )
-        os.rename(partial, release)
-        files.sync_folder(paths.releases)
-        self.warm = services.can_run(paths, self.previous, self.release_id)
+        staging.build(self.paths, self.release_id, self.previous, self.specification)
+        self.warm = services.can_run(self.paths, self.previous, self.release_id)
         if self.warm:
             parts = range(COMPILERS)
             self.compiling = [self.pool.submit(self._compile, part) for part in parts]
-
-    def _stage_block(self, block: "dict[str, Any]", content: str) -> None:
-        source = layout.stored(block["sha256"])
-        folder = layout.checked_folder(block["folder"])
-        kind = block.get("kind", "theme")
-        if kind == "mu-plugin":
-            files.link_tree(os.path.join(source, folder), os.path.join(content, "mu-plugins"))
-            return
-        into = os.path.join(content, "themes" if kind == "theme" else "plugins", folder)
-        files.link_tree(os.path.join(source, folder), into)
 
     def identity(self) -> None:
         """Make the site's unix user, its mutable folders and its salts; all of it is kept."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from owc_agent import archive, layout
+from owc_agent import store as kept
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +56,7 @@ def test_an_artefact_is_unpacked_under_its_hash_and_kept_from_php(
     sha256 = send(tmp_path, packed({"block/block.php": b"<?php", "block/a/b.txt": b"x"}))
     assert (store / sha256 / "block" / "block.php").read_bytes() == b"<?php"
     assert stat.S_IMODE((store / sha256 / "block" / "a" / "b.txt").stat().st_mode) == 0o644
-    assert archive.stored_artefacts() == [sha256]
+    assert kept.artefacts() == [sha256]
     assert not list((tmp_path / "incoming").iterdir())
 
 
@@ -115,3 +116,13 @@ def test_the_store_is_readable_whatever_the_umask_and_the_umask_is_kept(
         os.umask(umask)
     for folder in (store / sha256, store / sha256 / "block", store / sha256 / "block" / "a"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize("size", [0, 300, 600])
+def test_a_bundle_that_arrived_damaged_is_refused(tmp_path: Path, store: Path, size: int) -> None:
+    data = packed({"block/block.php": b"<?php"})
+    path = Path(bundle(tmp_path, {f"{hashlib.sha256(data).hexdigest()}.zip": data}))
+    path.write_bytes(path.read_bytes()[:size] if size else b"x" * 1024)
+    with pytest.raises(archive.ArtefactRefusedError, match="arrived"):
+        archive.receive(str(path))
+    assert not list(store.iterdir())
