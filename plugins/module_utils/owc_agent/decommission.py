@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import files, services, undo
+from . import files
 from .transaction import TOUCHED_OPTIONS, Transaction, now
 
 
@@ -24,10 +24,8 @@ class Decommission(Transaction):
 
     def switch(self) -> None:
         """Take the link away."""
-        self.journal.undo({"undo": "services", "from": "", "to": self.previous})
-        self.journal.undo({"undo": "switch", "release_id": self.previous})
-        undo.switch(self.paths, "")
+        self.switch_to("")
 
     def services(self) -> None:
         """Stop PHP-FPM and cron, and take the virtual hosts away."""
-        services.converge(self.paths, self.previous, "")
+        self.converge("")

@@ -24,7 +24,6 @@ from . import (
     retention,
     services,
     staging,
-    undo,
     wordpress,
 )
 from .owned import owned_options, refresh_state, write_state
@@ -331,14 +330,11 @@ class Release(Transaction):
 
     def switch(self) -> None:
         """Make the release live."""
-        operation = {"undo": "services", "from": self.release_id, "to": self.previous}
-        self.journal.undo(operation)
-        self.journal.undo({"undo": "switch", "release_id": self.previous})
-        undo.switch(self.paths, self.release_id)
+        self.switch_to(self.release_id)
 
     def services(self) -> None:
         """Make PHP-FPM, cron and nginx match the live release."""
-        services.converge(self.paths, self.previous, self.release_id)
+        self.converge(self.release_id)
 
     def settle(self) -> None:
         """Take off the list of active plugins what the old code still needed there."""

@@ -23,7 +23,6 @@ from . import (
     losses,
     services,
     targets,
-    undo,
 )
 from .owned import owned_options, refresh_state
 from .release import FREE_BYTES, PATIENCE_SECONDS
@@ -251,13 +250,11 @@ class Rollback(Transaction):
 
     def switch(self) -> None:
         """Make the target live."""
-        self.journal.undo({"undo": "services", "from": self.target, "to": self.previous})
-        self.journal.undo({"undo": "switch", "release_id": self.previous})
-        undo.switch(self.paths, self.target)
+        self.switch_to(self.target)
 
     def services(self) -> None:
         """Make PHP-FPM, cron and nginx match the target."""
-        services.converge(self.paths, self.previous, self.target)
+        self.converge(self.target)
 
     def gate(self) -> None:
         """Ask the site as a visitor would."""

@@ -9,7 +9,7 @@ import re
 import ssl
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Optional
 
 from . import commands, files, layout
@@ -92,24 +92,34 @@ def test_staged_php_fpm(paths: layout.SitePaths, release_id: str) -> None:
     )
 
 
-def converge(paths: layout.SitePaths, before: str, after: str) -> None:
-    """Make the site's units match the live release after a switch from `before` to `after`.
+def converge(
+    paths: layout.SitePaths, before: str, after: str, before_reload: "Callable[[], None]"
+) -> None:
+    """Make the site's units, and nginx, match the live release after a switch.
 
-    Both are release ids, `""` for none. What did not change is not touched: a new version of a
-    block needs neither a reload of nginx nor of PHP-FPM, since both resolve the link anew.
+    `before` and `after` are release ids, `""` for none. What did not change is not touched: a new
+    version of a block needs neither a reload of nginx nor of PHP-FPM, since both resolve the link
+    anew. `before_reload` registers that nginx is about to be reloaded: until then there is nothing
+    of nginx to undo, and undoing must not depend on a configuration that somebody else broke.
     """
+    converge_units(paths, before, after)
+    if not before or not after or _differs(paths, before, after, ("nginx.conf",)):
+        reload_nginx(before_reload)
+
+
+def converge_units(paths: layout.SitePaths, before: str, after: str) -> None:
+    """Make PHP-FPM and cron match the live release after a switch from `before` to `after`."""
     if not after:
         commands.run(["systemctl", "disable", "--now", paths.cron_timer, paths.php_fpm_unit])
-        reload_nginx()
         return
+    # systemd refuses to start what failed too often just now, whatever it is to start this time.
+    commands.run(["systemctl", "reset-failed", paths.php_fpm_unit, paths.cron_timer], check=False)
     if not before or _differs(paths, before, after, ("php-fpm", "php-fpm.conf")):
         commands.run(["systemctl", "enable", "--quiet", paths.php_fpm_unit, paths.cron_timer])
         commands.run(["systemctl", "restart", paths.php_fpm_unit], timeout_seconds=90)
         commands.run(["systemctl", "start", paths.cron_timer])
     else:
         commands.run(["systemctl", "start", paths.php_fpm_unit, paths.cron_timer])
-    if not before or _differs(paths, before, after, ("nginx.conf",)):
-        reload_nginx()
 
 
 def can_run(paths: layout.SitePaths, running: str, release_id: str) -> bool:
@@ -119,13 +129,15 @@ def can_run(paths: layout.SitePaths, running: str, release_id: str) -> bool:
     return unit_states([paths.php_fpm_unit])[paths.php_fpm_unit] == "active"
 
 
-def reload_nginx() -> None:
+def reload_nginx(before_reload: "Callable[[], None]" = lambda: None) -> None:
     """Reload nginx if its configuration as it stands is valid; raises CommandError otherwise.
 
-    Returns when the new configuration answers: the workers of before go on for a moment.
+    `before_reload` is called in between. Returns when the new configuration answers: the workers
+    of before go on for a moment.
     """
     with nginx_lock():
         commands.run(["nginx", "-t", "-q"])
+        before_reload()
         before = _nginx_workers()
         commands.run(["systemctl", "reload", "nginx"])
         deadline = time.monotonic() + NGINX_HANDOVER_SECONDS

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
-from . import commands, database, files, freeze, journal, layout, undo, wordpress
+from . import commands, database, files, freeze, journal, layout, services, undo, wordpress
 
 # Options that switching themes, activating plugins and installing languages change, beside those
 # that the manifest owns. Each release keeps their values, so that going back needs no WordPress.
@@ -187,6 +187,19 @@ class Transaction:
             "previous_release_id": self.previous,
             "details": self.details(),
         }
+
+    def switch_to(self, release_id: str) -> None:
+        """Make a release live, or none with `""`; its units do not follow yet."""
+        self.journal.undo({"undo": "units", "from": release_id, "to": self.previous})
+        self.journal.undo({"undo": "switch", "release_id": self.previous})
+        undo.switch(self.paths, release_id)
+
+    def converge(self, release_id: str) -> None:
+        """Make PHP-FPM, cron and nginx match the release that was made live."""
+        operation = {"undo": "nginx", "release_id": self.previous}
+        services.converge(
+            self.paths, self.previous, release_id, lambda: self.journal.undo(operation)
+        )
 
     def _save_snapshot(self, options: "list[str]") -> bool:
         """Dump the database and note the options; return whether there was anything to dump."""

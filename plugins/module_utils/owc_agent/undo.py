@@ -23,8 +23,14 @@ def _switch(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
     switch(paths, operation["release_id"])
 
 
-def _services(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
-    services.converge(paths, operation["from"], operation["to"])
+def _units(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    services.converge_units(paths, operation["from"], operation["to"])
+
+
+def _nginx(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
+    # Registered after `switch`, so undone before it; and nginx reads what the link says.
+    switch(paths, operation["release_id"])
+    services.reload_nginx()
 
 
 def _options(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
@@ -66,7 +72,8 @@ def _thaw(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
 OPERATIONS: "dict[str, Callable[[layout.SitePaths, dict[str, Any]], None]]" = {
     "remove-release": _remove_release,
     "switch": _switch,
-    "services": _services,
+    "units": _units,
+    "nginx": _nginx,
     "options": _options,
     "restore-database": _restore_database,
     "drop-scratch": _drop_scratch,

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 import pytest
 
-from owc_agent import services
+from owc_agent import commands, layout, services
 
 PRINTED = """\
 notAfter=Jan  5 09:34:43 2027 GMT
@@ -64,3 +65,70 @@ def test_when_the_installed_certificate_will_do(
 ) -> None:
     certificate = services.Certificate(DOMAINS, END_SECONDS)
     assert services.usable(certificate, domains, END_SECONDS - left_seconds) is usable
+
+
+BEFORE, AFTER = "20261123T182200Z-00000001", "20261123T182200Z-00000002"
+PHP, CRON = "owc-php-fpm@heusden.service", "owc-cron@heusden.timer"
+RESET = ["reset-failed", PHP, CRON]
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return what systemctl is asked; two releases are there that are the same."""
+    monkeypatch.setattr(layout, "SITES", str(tmp_path))
+    monkeypatch.setattr(services, "NGINX_LOCK", str(tmp_path / "nginx.lock"))
+    for release in (BEFORE, AFTER):
+        folder = Path(layout.SitePaths("heusden").release(release))
+        folder.mkdir(parents=True)
+        for name in ("nginx.conf", "php-fpm.conf"):
+            (folder / name).write_text("one")
+    done: list[list[str]] = []
+
+    def run(arguments: list[str], **_: object) -> None:
+        done.append(arguments[1:] if arguments[0] == "systemctl" else arguments[:1])
+
+    monkeypatch.setattr(commands, "run", run)
+    return done
+
+
+RESTARTED = [
+    RESET,
+    ["enable", "--quiet", PHP, CRON],
+    ["restart", PHP],
+    ["start", CRON],
+]
+RELOADED = [["nginx"], ["announced"], ["reload", "nginx"]]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed", "wanted"),
+    [
+        (BEFORE, AFTER, "", [RESET, ["start", PHP, CRON]]),
+        # What failed too often is allowed to start again, before it is restarted.
+        (BEFORE, AFTER, "php-fpm.conf", RESTARTED),
+        (BEFORE, AFTER, "nginx.conf", [RESET, ["start", PHP, CRON], *RELOADED]),
+        ("", AFTER, "", [*RESTARTED, *RELOADED]),
+        (BEFORE, "", "", [["disable", "--now", CRON, PHP], *RELOADED]),
+    ],
+)
+def test_what_changed_is_restarted_and_a_reload_is_announced(
+    asked: list[list[str]], before: str, after: str, changed: str, wanted: list[list[str]]
+) -> None:
+    paths = layout.SitePaths("heusden")
+    if changed:
+        (Path(paths.release(AFTER)) / changed).write_text("other")
+    services.converge(paths, before, after, lambda: asked.append(["announced"]))
+    assert asked == wanted
+
+
+def test_a_configuration_that_nginx_refuses_leaves_nothing_to_undo(
+    asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(arguments: list[str], **_: object) -> None:
+        if arguments[0] == "nginx":
+            raise commands.CommandError("nginx failed")
+
+    monkeypatch.setattr(commands, "run", refuse)
+    with pytest.raises(commands.CommandError):
+        services.reload_nginx(lambda: asked.append(["announced"]))
+    assert asked == []
