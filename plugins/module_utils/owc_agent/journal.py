@@ -97,11 +97,21 @@ class Journal:
 
     def committed(self) -> "Optional[dict[str, Any]]":
         """Return what `commit` was given, `None` when the transaction did not get that far."""
+        activation: "Optional[dict[str, Any]]" = None
         for entry in self.entries():
-            if "commit" in entry:
-                activation: "dict[str, Any]" = entry["commit"]
-                return activation
-        return None
+            activation = entry.get("commit", activation)
+            if "abandon" in entry:
+                return None
+        return activation
+
+    def abandon(self) -> None:
+        """Take back a commit that was written but may not have reached the disk.
+
+        Its transaction is being undone. Without this whoever reads the journal after a crash would
+        complete what is half undone.
+        """
+        if self.committed() is not None:
+            self._append({"abandon": "the commit could not be made sure of"})
 
     def undone(self, number: int) -> None:
         """Note that one operation of `undo_operations` is done."""

@@ -123,6 +123,11 @@ def undo_all(paths: layout.SitePaths, written: journal.Journal) -> "list[str]":
 
 def _undo_once(paths: layout.SitePaths, written: journal.Journal) -> "list[str]":
     failures: "list[str]" = []
+    try:
+        written.abandon()
+    except OSError as error:
+        # Nothing may be undone while a later reader could take the transaction for committed.
+        return ["abandon: %s" % error]
     for number, operation in written.undo_operations():
         if failures and operation["undo"] in NEEDED_BY_A_RETRY:
             continue

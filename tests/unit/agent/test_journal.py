@@ -36,6 +36,18 @@ def test_a_committed_transaction_says_what_it_made_live(paths: layout.SitePaths)
     assert journal.Journal(paths).committed() == {"release_id": RELEASE}
 
 
+def test_a_commit_that_was_taken_back_is_none(paths: layout.SitePaths) -> None:
+    written = journal.Journal(paths)
+    written.start({"transaction_id": RELEASE})
+    written.abandon()
+    assert [sorted(entry) for entry in written.entries()] == [["start"]]
+    written.commit({"release_id": RELEASE})
+    written.abandon()
+    assert journal.Journal(paths).committed() is None
+    written.abandon()
+    assert [sorted(entry) for entry in written.entries()] == [["start"], ["commit"], ["abandon"]]
+
+
 def test_a_killed_transaction_is_found_and_a_finished_one_is_not(paths: layout.SitePaths) -> None:
     written = journal.Journal(paths)
     assert written.pending() is None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +181,67 @@ def test_a_site_that_cannot_be_recovered_does_not_keep_others_waiting(
         "failed",
         "its process was killed: its database has triggers",
     )
+
+
+def test_sites_are_recovered_side_by_side(
+    undone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites = ("altena", "heusden", "zundert")
+    for site in sites:
+        Path(layout.SitePaths(site).root).mkdir(parents=True)
+    together = threading.Barrier(len(sites), timeout=10)
+
+    def recover(paths: layout.SitePaths) -> str:
+        together.wait()
+        return "done"
+
+    monkeypatch.setattr(transaction, "recover", recover)
+    assert entry.recover_all() == [f"{site}: done" for site in sites]
+
+
+class Unsure(Recording):
+    """A transaction whose commit is written, but may not have reached the disk."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, for_good: bool) -> None:
+        super().__init__()
+        self.failing = [""]
+        fsync = os.fsync
+
+        def fail(descriptor: int) -> None:
+            lines = self.journal.entries()[-1:]
+            if self.failing and any({"commit", "abandon"} & line.keys() for line in lines):
+                if not for_good:
+                    self.failing.clear()
+                raise OSError("input/output error")
+            fsync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fail)
+
+
+def test_a_commit_that_could_not_be_made_sure_of_is_undone_for_every_later_reader(
+    undone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    unsure = Unsure(monkeypatch, for_good=False)
+    with monkeypatch.context() as moment:
+        moment.setattr(journal.Journal, "undone", killed)
+        with pytest.raises(KeyboardInterrupt):
+            unsure.run()
+    assert undone == ["third"]
+    assert transaction.recover(layout.SitePaths("heusden")) == transaction.UNDONE
+    assert undone == ["third", "third", "second", "first"]
+    assert transaction.activations(layout.SitePaths("heusden")) == []
+
+
+def test_nothing_is_undone_while_a_later_reader_would_complete_it(
+    undone: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = Unsure(monkeypatch, for_good=True).run()
+    assert outcome["outcome"] == "failed"
+    assert "undo incomplete: abandon: input/output error" in outcome["message"]
+    assert undone == []
 
 
 def test_a_line_cut_short_costs_only_itself(undone: list[str]) -> None:
