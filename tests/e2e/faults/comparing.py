@@ -19,11 +19,12 @@ def problems(
     may_be_new: Iterable[str] = (),
     must_be_new: Iterable[str] = (),
     told: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    never_begun: Iterable[str] = (),
 ) -> list[str]:
     """Return everything that is neither exactly as it was nor exactly as it was to become.
 
     `before` is what was seen then, `points` says for each site what was done to it, `told` are the
-    outcomes that the controller heard of.
+    outcomes that the controller heard of; of `never_begun` the server has no journal.
     """
     seen = street.look()
     status = street.owc("status", *points, "--format", "json", check=False).document["sites"]
@@ -38,7 +39,9 @@ def problems(
         elif not is_new and site in must_be_new:
             wrong.append("it was good and is gone")
         wrong += _not_new(was, after) if is_new else _not_as_before(was, after)
-        wrong += _not_said(after, rows[site], told.get(site), is_new=is_new)
+        wrong += _not_said(
+            after, rows[site], told.get(site), is_new=is_new, begun=site not in never_begun
+        )
         version = "2.0.0" if is_new else "1.0.0"
         page = street.get(site)
         if page.status != 200 or f"lab-fault {version}: {ENTRIES}" not in page.body:
@@ -53,12 +56,13 @@ def _not_said(
     told: Mapping[str, Any] | None,
     *,
     is_new: bool,
+    begun: bool,
 ) -> list[str]:
     """Return where the journal, `status` and the outcome do not say what is there."""
     live = after["state"]["current"]
     wrong = []
     word = after["finish"].get("outcome")
-    if word not in ({"changed"} if is_new else {"rolled-back", "failed", "inconclusive"}):
+    if begun and word not in ({"changed"} if is_new else {"rolled-back", "failed", "inconclusive"}):
         wrong.append(f"its journal ends with {after['finish']}")
     if told is not None and (told["outcome"], told["release_id"]) != (word, live):
         wrong.append(f"live is {live}, {word}; the controller was told {told}")

@@ -106,3 +106,5 @@ def cut_off(address: str) -> Iterator[None]:
         for chain, which in rules:
             rule = ["iptables", "--wait", "--delete", chain, which, address, "--jump", "DROP"]
             subprocess.run(rule, check=True)
+        # What lies between forgot them meanwhile. Where the kernel cannot, it only takes longer.
+        subprocess.run(["ss", "--kill", "dst", address], check=False, capture_output=True)

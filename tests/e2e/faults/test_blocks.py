@@ -25,6 +25,8 @@ class Broken:
     block: str
     version: str
     said: str
+    # Only the gate can find it, so for a moment it is what visitors get.
+    live_first: bool = False
 
 
 BROKEN = {
@@ -37,7 +39,9 @@ BROKEN = {
     "migration hangs": Broken("lab-fault", "1.5.0", f"took longer than {HANG_SECONDS} s"),
     "REST namespace gone": Broken("lab-fault", "1.6.0", "namespace lab/fault/v1 is missing"),
     "cron event gone": Broken("lab-fault", "1.7.0", "cron event lab_fault_tick is missing"),
-    "page without its output": Broken("lab-fault", "1.9.0", "/ lacks the text 'lab-fault'"),
+    "page without its output": Broken(
+        "lab-fault", "1.9.0", "/ lacks the text 'lab-fault'", live_first=True
+    ),
 }
 
 
@@ -72,6 +76,9 @@ def tried(built: Street, tmp_path_factory: pytest.TempPathFactory) -> Tried:
 def test_a_broken_block_is_undone_and_said(tried: Tried, name: str) -> None:
     site = tried.sites[name]
     assert [each for each in tried.wrong if each.startswith(site) or "left behind" in each] == []
-    assert [each for each in tried.unanswered if each[1] == site] == []
+    unseen = [said for _, asked, said in tried.unanswered if asked == site]
+    assert [
+        said for said in unseen if not (BROKEN[name].live_first and said.startswith("200"))
+    ] == []
     assert tried.told[site]["outcome"] == "rolled-back"
     assert BROKEN[name].said in tried.told[site]["message"]
