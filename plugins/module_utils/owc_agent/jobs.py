@@ -24,6 +24,8 @@ _POLL_SECONDS = 0.02
 _UNIT_LOOK_SECONDS = 0.5
 # The unit of a transaction that has just ended is there for a moment more.
 _ENDING_SECONDS = 5.0
+# Longer than a controller that lost its connection goes on asking.
+_OUTCOME_KEPT_SECONDS = 600.0
 
 
 def start(jobs: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
@@ -72,10 +74,14 @@ def _start(run: str, job: "dict[str, Any]") -> "Optional[dict[str, Any]]":
 
 
 def _forget(paths: layout.SitePaths) -> None:
-    """Remove outcomes of before; they were kept in case their answer was lost with a connection."""
-    for name in os.listdir(paths.run):
-        if name.endswith(".outcome.json"):
-            files.remove_file(os.path.join(paths.run, name))
+    """Remove outcomes of before; they were kept in case their answer was lost with a connection.
+
+    Of a moment ago none: another operator may be about to ask how it ended.
+    """
+    for entry in os.scandir(paths.run):
+        old = time.time() - entry.stat().st_mtime > _OUTCOME_KEPT_SECONDS
+        if old and entry.name.endswith(".outcome.json"):
+            files.remove_file(entry.path)
 
 
 def unit_name(paths: layout.SitePaths) -> str:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from owc_agent import files, jobs, layout
+from owc_agent import commands, files, install, jobs, layout
 
 A, B = "20261124T100000Z-aaaaaaaa", "20261124T100000Z-bbbbbbbb"
 
@@ -80,3 +83,19 @@ def test_a_verdict_for_what_does_not_wait_is_not_left_lying_about() -> None:
     say("altena", A, "provisional")
     jobs.give_verdicts([told])
     assert files.read_json(paths.verdict(A)) == {"verdict": "pass", "reason": "", "evidence": {}}
+
+
+def test_the_next_transaction_forgets_outcomes_but_not_of_a_moment_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    paths = layout.SitePaths("altena")
+    say("altena", A, "changed")
+    say("altena", B, "changed")
+    long_ago = time.time() - 3600
+    os.utime(paths.outcome(A), (long_ago, long_ago))
+    monkeypatch.setattr(install, "install", lambda: "run.py")
+    started = subprocess.CompletedProcess([], 0, b"", b"")
+    monkeypatch.setattr(commands, "run", lambda *_, **__: started)
+    jobs.start([{"site": "altena", "transaction_id": "20261124T100000Z-cccccccc"}])
+    assert not Path(paths.outcome(A)).exists()
+    assert Path(paths.outcome(B)).exists()
