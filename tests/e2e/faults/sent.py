@@ -40,7 +40,7 @@ CALMER = (
     ("module_utils/owc_agent/jobs.py", "^_UNIT_LOOK_SECONDS = .*", "_UNIT_LOOK_SECONDS = 3.0"),
     ("module_utils/owc_agent/jobs.py", "^_POLL_SECONDS = .*", "_POLL_SECONDS = 0.2"),
     # So long an undo waits for room on a full disk before it is left to the timer.
-    ("module_utils/owc_agent/undo.py", "^PATIENCE_SECONDS = .*", "PATIENCE_SECONDS = 15.0"),
+    ("module_utils/owc_agent/undo.py", "^PATIENCE_SECONDS = .*", "PATIENCE_SECONDS = 8.0"),
 )
 
 # The command line, with what the first argument says: other plugins, more at a time, a wait for the
