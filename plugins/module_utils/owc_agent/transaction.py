@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -231,6 +232,9 @@ def site_lock(paths: layout.SitePaths, wait_seconds: float = 0.0) -> "Iterator[N
 def _hold_signals() -> None:
     """Let a server that goes down wait until what is being completed or undone is so."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if threading.current_thread() is threading.main_thread():
+        # Another thread, which does not block it, takes the signal; then Python handles it in this.
+        signal.signal(signal.SIGTERM, lambda *_: None)
 
 
 def complete(paths: layout.SitePaths, written: journal.Journal) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +200,42 @@ def test_sites_are_recovered_side_by_side(
 
     monkeypatch.setattr(transaction, "recover", recover)
     assert entry.recover_all() == [f"{site}: done" for site in sites]
+
+
+@pytest.fixture
+def terminable() -> Iterator[None]:
+    """Let a SIGTERM fail the step at hand, as it does in a unit; afterwards all is as before."""
+
+    def stop(*_: object) -> None:
+        raise transaction.StepError("the server is stopping")
+
+    before = signal.signal(signal.SIGTERM, stop)
+    mask = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    yield
+    signal.signal(signal.SIGTERM, before)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def test_what_is_committed_stays_though_the_server_is_told_to_stop_and_threads_are_there(
+    undone: list[str], terminable: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    beside = threading.Thread(target=over.wait)
+    beside.start()
+    commit = journal.Journal.commit
+
+    def commit_and_be_told(self: journal.Journal, activation: dict[str, Any]) -> None:
+        commit(self, activation)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(journal.Journal, "commit", commit_and_be_told)
+    try:
+        outcome = Recording().run()
+    finally:
+        over.set()
+        beside.join()
+    assert (outcome["outcome"], undone) == ("changed", [])
 
 
 class Unsure(Recording):
