@@ -17,14 +17,12 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from owc_pilot.pilot import ConnectionLostError, Pilot
+from owc_pilot.pilot import ConnectionLostError, Pilot, may_have_been_there
 
 from owc_agent import install
 
 # How the shell says that this version of the agent is not on the server.
 _ABSENT = 44
-# What ssh says when a connection that was there went away: the server may be at work still.
-_LOST = ("closed", "reset", "broken pipe", "not responding")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is untyped
@@ -130,4 +128,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is untyped
 def _was_there(error: Exception) -> bool:
     if isinstance(error, ConnectionLostError):
         return error.was_there
-    return any(word in str(error).lower() for word in _LOST)
+    return may_have_been_there(str(error))

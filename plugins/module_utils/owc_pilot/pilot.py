@@ -25,6 +25,8 @@ _RECONNECT_PAUSE_SECONDS = 2.0
 # How long a site that is not seen well is looked at again before that is the verdict.
 PATIENCE_SECONDS = 20.0
 _ASK_TIMEOUT_SECONDS = 10.0
+# What ssh says when it never came in.
+_NEVER_IN = ("connect to host", "could not resolve", "permission denied", "host key verification")
 
 
 class ConnectionLostError(Exception):
@@ -33,6 +35,14 @@ class ConnectionLostError(Exception):
     def __init__(self, message: str, *, was_there: bool = False) -> None:
         super().__init__(message)
         self.was_there = was_there
+
+
+def may_have_been_there(words: str) -> bool:
+    """Return whether a connection of which ssh says this may have stood, so that work may go on.
+
+    When it goes away ssh says one thing or another, or nothing at all.
+    """
+    return not any(each in words.lower() for each in _NEVER_IN)
 
 
 class Flight:

@@ -127,3 +127,20 @@ def test_a_connection_that_stays_away_leaves_every_site_its_word(
     server.lost = cut()
     outcomes = Pilot(server, "192.0.2.1").fly([job("a"), job("b")], 1)
     assert words(outcomes) == {"a": "inconclusive", "b": "not-attempted"}
+
+
+@pytest.mark.parametrize(
+    ("words", "there"),
+    [
+        ("Failed to connect to the host via ssh: Shared connection to 10.0.0.1 closed.", True),
+        ("client_loop: send disconnect: Broken pipe", True),
+        ("Failed to connect to the host via ssh: ", True),
+        ("ssh: connect to host 10.0.0.1 port 22: Connection refused", False),
+        ("ssh: connect to host 10.0.0.1 port 22: No route to host", False),
+        ("ssh: Could not resolve hostname web1: Name or service not known", False),
+        ("root@10.0.0.1: Permission denied (publickey).", False),
+        ("Host key verification failed.", False),
+    ],
+)
+def test_only_ssh_itself_can_say_that_it_never_came_in(words: str, there: bool) -> None:
+    assert pilot.may_have_been_there(words) is there
