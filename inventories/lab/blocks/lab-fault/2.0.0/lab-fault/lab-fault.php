@@ -126,12 +126,17 @@ if ( defined( 'WP_CLI' ) && WP_CLI ) {
 				WP_CLI::success( 'Nothing to migrate.' );
 				return;
 			}
-			$wpdb->query( "ALTER TABLE {$wpdb->prefix}lab_fault_entries ADD label CHAR(13) NULL UNIQUE" );
+			$change = static function ( string $sql ) use ( $wpdb ): void {
+				if ( false === $wpdb->query( $sql ) ) {
+					WP_CLI::error( $wpdb->last_error );
+				}
+			};
+			$change( "ALTER TABLE {$wpdb->prefix}lab_fault_entries ADD label CHAR(13) NULL UNIQUE" );
 			foreach ( array( 0, 1 ) as $half ) {
-				$wpdb->query( $wpdb->prepare( "UPDATE {$wpdb->prefix}lab_fault_entries SET label = CONCAT( 'nr-', LPAD( number, 10, '0' ) ) WHERE MOD( id, 2 ) = %d", $half ) );
+				$change( $wpdb->prepare( "UPDATE {$wpdb->prefix}lab_fault_entries SET label = CONCAT( 'nr-', LPAD( number, 10, '0' ) ) WHERE MOD( id, 2 ) = %d", $half ) );
 				usleep( 700000 );
 			}
-			$wpdb->query( "ALTER TABLE {$wpdb->prefix}lab_fault_entries DROP number, MODIFY label CHAR(13) NOT NULL" );
+			$change( "ALTER TABLE {$wpdb->prefix}lab_fault_entries DROP number, MODIFY label CHAR(13) NOT NULL" );
 			WP_CLI::success( 'The entries are migrated.' );
 		}
 	);
