@@ -23,7 +23,7 @@ REDIRECTS = [{"source": "/oud", "target": "/nieuw"}]
 # before it is tested, and between that and the reload; and one that needs neither of the two.
 PHP, REFUSED, LATE, NEITHER = (site_of(p) for p in ("services", "stage", "settle", "freeze"))
 STANDING = {PHP: "services", REFUSED: "stage", LATE: "services", NEITHER: "freeze"}
-# Root's own journal of the unit has it that one start is enough, so the undo has to ask for more.
+# One start an hour: the one that fails uses it up, so the undo has to begin the count anew.
 DROP_IN = """
 [Unit]
 StartLimitIntervalSec=1h
