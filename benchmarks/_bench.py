@@ -166,6 +166,11 @@ def spread(figures: list[float]) -> str:
     return f"{statistics.median(figures):.1f} s ({min(figures):.1f} to {max(figures):.1f})"
 
 
+# What grows with every site: its files, and its database's own. MariaDB's common files grow too,
+# but by 64 MB at once, for whoever happens to write just then.
+SITE_DISK = ("/srv/owc", "/var/lib/mysql/*/")
+
+
 def used_bytes(bench: Bench, *folders: str) -> int:
     """Return what folders on the server take on disk together, hard links counted once."""
     bench.run("sync")

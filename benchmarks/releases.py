@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from _bench import SERVER, Bench, booted, rounds, spread, used_bytes
+from _bench import SERVER, SITE_DISK, Bench, booted, rounds, spread, used_bytes
 from _updates import BLOCK, FIRST, Update, add_updates, draw_updates
 from rich.console import Console
 from rich.table import Table
@@ -215,13 +215,13 @@ def measure(bench: Bench, peer: CopyDeploy, updates: Sequence[Update], sites: in
 def _measure_next_sites(bench: Bench, peer: CopyDeploy, names: Sequence[str], count: int) -> None:
     ours: dict[str, list[float]] = {"site": []}
     theirs: dict[str, list[float]] = {"site": []}
-    ours_before = used_bytes(bench, "/srv/owc", "/var/lib/mysql")
+    ours_before = used_bytes(bench, *SITE_DISK)
     theirs_before = used_bytes(bench, COPY_ROOT)
     for name in names[:count]:
         ours["site"].append(bench.create(name))
         theirs["site"].append(peer.deploy(name))
     _compare(bench, "one more site (copy deploy: its files only)", ours, theirs, "site", "5 s")
-    ours_grew = (used_bytes(bench, "/srv/owc", "/var/lib/mysql") - ours_before) / count
+    ours_grew = (used_bytes(bench, *SITE_DISK) - ours_before) / count
     theirs_grew = (used_bytes(bench, COPY_ROOT) - theirs_before) / count
     bench.note(
         "disk for one more site",

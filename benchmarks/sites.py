@@ -19,13 +19,11 @@ from http.client import HTTPException, HTTPSConnection
 from socket import create_connection
 from ssl import create_default_context
 
-from _bench import Bench, booted, rounds, spread, used_bytes
+from _bench import SITE_DISK, Bench, booted, rounds, spread, used_bytes
 from rich.console import Console
 from rich.table import Table
 
 RATE_PER_SECOND = 20
-# What grows with every site: its files, and its database.
-DISK = ("/srv/owc", "/var/lib/mysql")
 
 
 @contextmanager
@@ -69,11 +67,11 @@ def measure(bench: Bench, sites: int, count: int) -> None:
     first = bench.create("eerste")
     bench.note("fresh server to first live site", f"{first:.0f} s", "90 s", "WordOps 321 s + 12 s")
 
-    before = used_bytes(bench, *DISK)
+    before = used_bytes(bench, *SITE_DISK)
     names = [f"site-{number:03}" for number in range(1, sites)]
     figure = spread(rounds(count, lambda number: bench.create(names[number])))
     bench.note("one more site on a prepared server", figure, "5 s", "WordOps 12 s")
-    after = used_bytes(bench, *DISK)
+    after = used_bytes(bench, *SITE_DISK)
     bench.note(
         "disk for one more site", f"{(after - before) / count / 1e6:.1f} MB", "5 MB", "117 MB"
     )
