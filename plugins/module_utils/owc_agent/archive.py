@@ -28,7 +28,8 @@ def receive(bundle: str) -> "list[str]":
     over. Raises ArtefactRefusedError naming the artefact, and leaves the store as it was.
     """
     received = []
-    with _opened(bundle) as tar:
+    # Two operators may send the same artefact at once.
+    with files.locked(os.path.join(layout.INCOMING, "lock")), _opened(bundle) as tar:
         for member in tar:
             name = member.name
             if not member.isreg() or not name.endswith(".zip"):

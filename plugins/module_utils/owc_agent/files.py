@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from typing import Any, Optional
+
+
+@contextlib.contextmanager
+def locked(path: str) -> "Iterator[None]":
+    """Let one process at a time into the block; the file at `path` stays."""
+    with open(path, "w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def write_atomic(

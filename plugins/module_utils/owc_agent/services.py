@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
 import ssl
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple, Optional
 
 from . import commands, files, layout
@@ -19,7 +17,9 @@ SITES_INCLUDE_FILE = "/etc/nginx/conf.d/owc-sites.conf"
 SITES_INCLUDE = "include /srv/owc/sites/*/current/nginx.conf;"
 NGINX_PID = "/run/nginx.pid"
 NGINX_HANDOVER_SECONDS = 3.0
+# All sites share nginx: one transaction at a time tests and reloads it.
 NGINX_LOCK = "/run/owc-nginx.lock"
+# certbot ends at once when another one runs.
 CERTBOT_LOCK = "/run/owc-certbot.lock"
 CERTBOT_LIVE = "/etc/letsencrypt/live"
 
@@ -37,14 +37,6 @@ class Certificate(NamedTuple):
     def covers(self, domain: str) -> bool:
         """Return whether browsers accept it for `domain`."""
         return domain in self.domains or "*." + domain.partition(".")[2] in self.domains
-
-
-@contextlib.contextmanager
-def nginx_lock() -> "Iterator[None]":
-    """Let one transaction at a time test and reload nginx, which all sites share."""
-    with open(NGINX_LOCK, "w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def test_staged_nginx(paths: layout.SitePaths, release_id: str) -> None:
@@ -135,7 +127,7 @@ def reload_nginx(before_reload: "Callable[[], None]" = lambda: None) -> None:
     `before_reload` is called in between. Returns when the new configuration answers: the workers
     of before go on for a moment.
     """
-    with nginx_lock():
+    with files.locked(NGINX_LOCK):
         commands.run(["nginx", "-t", "-q"])
         before_reload()
         before = _nginx_workers()
@@ -188,7 +180,7 @@ def request_certificate(paths: layout.SitePaths, domains: "list[str]", email: st
         if fresh and installed.domains == frozenset(domains):
             return ""
     try:
-        with certbot_lock():
+        with files.locked(CERTBOT_LOCK):
             _run_certbot(paths, domains, email)
     except commands.CommandError as error:
         if installed is None or not usable(installed, domains, time.time()):
@@ -198,14 +190,6 @@ def request_certificate(paths: layout.SitePaths, domains: "list[str]", email: st
         with open(os.path.join(CERTBOT_LIVE, paths.site, name), "rb") as stream:
             files.write_atomic(os.path.join(paths.tls, name), stream.read(), 0o400)
     return ""
-
-
-@contextlib.contextmanager
-def certbot_lock() -> "Iterator[None]":
-    """Let one transaction at a time use certbot, which ends at once when another one runs."""
-    with open(CERTBOT_LOCK, "w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _run_certbot(paths: layout.SitePaths, domains: "list[str]", email: str) -> None:
