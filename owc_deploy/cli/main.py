@@ -32,6 +32,7 @@ VERBS = {
     "history": "history",
     "logs": "logs",
     "access": "access",
+    "audit": "audit",
     "sbom": "sbom",
     "catalogue": "catalogue",
     "lab": "lab",

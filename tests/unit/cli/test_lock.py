@@ -1,4 +1,4 @@
-"""`owc-deploy lock` and `outdated` on a fleet in a folder."""
+"""`owc-deploy lock`, `outdated` and `audit` on a fleet in a folder."""
 
 import json
 from pathlib import Path
@@ -131,3 +131,52 @@ def test_outdated_of_a_site_that_cannot_be_locked(
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert run([verb, "--help"]) == 0
     assert f"owc-deploy {verb} heusden" in capsys.readouterr().out
+
+
+def test_audit_names_the_sites_and_what_was_dismissed(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["lock", "--fleet", str(fleet)]) == 0
+    folder = fleet / "advisories"
+    folder.mkdir()
+    events = [{"introduced": "0"}, {"fixed": "2.10.2"}]
+    osv = {
+        "id": "OWC-2026-0001",
+        "published": "2020-01-01T00:00:00Z",
+        "database_specific": {"severity": "CRITICAL"},
+        "affected": [{"package": {"name": "cmb2"}, "ranges": [{"events": events}]}],
+    }
+    (folder / "cmb2.json").write_text(json.dumps(osv))
+    capsys.readouterr()
+    assert run(["audit", "--fleet", str(fleet), "--format", "json"]) == 1
+    rows = json.loads(capsys.readouterr().out)["findings"]
+    assert {row["vulnerability"]: row["overdue"] for row in rows} == {
+        "OWC-2026-0001": True,
+        "CVE-2026-1": False,
+    }
+    assert run(["audit", "--fleet", str(fleet)]) == 1
+    assert "next: owc-deploy update cmb2" in capsys.readouterr().out
+
+    statements = [
+        {
+            "vulnerability": {"name": name},
+            "products": [{"@id": "owc:block/cmb2"}],
+            "status": "not_affected",
+            "impact_statement": "not reachable",
+        }
+        for name in ("OWC-2026-0001", "CVE-2026-1")
+    ]
+    vex = {"author": "Gemeente Buren", "timestamp": "2026-11-24", "statements": statements}
+    (folder / "vex.json").write_text(json.dumps(vex))
+    assert run(["audit", "--fleet", str(fleet)]) == 0
+    assert "dismissed by Gemeente Buren, 2026-11-24: not reachable" in capsys.readouterr().out
+
+
+def test_a_feed_that_cannot_be_read_is_named(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feed = fleet / "feed.json"
+    for text in ("[{", "{}", '{"id": "x", "affected": [{}]}'):
+        feed.write_text(text)
+        assert run(["audit", "--fleet", str(fleet), "--feed", str(feed)]) == 2
+        assert "feed.json cannot be read as advisories" in capsys.readouterr().err
