@@ -47,7 +47,7 @@ class Vulnerability:
     """One vulnerability of one package, as one source tells it.
 
     `names` are all it is known by, its own first. `package` is a block's name or folder,
-    `wordpress` for WordPress itself. `published` is an ISO 8601 date or empty. `source` is the file.
+    `wordpress` for WordPress itself. `published` is an ISO 8601 date or empty; `source` the file.
     """
 
     names: tuple[str, ...]

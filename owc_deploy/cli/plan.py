@@ -12,6 +12,7 @@ from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.plan_view import print_plan
 from owc_deploy.cli.session import Session, now, open_session, progress
 from owc_deploy.cli.view import narrate, print_json
+from owc_deploy.errors import UsageError
 from owc_deploy.execution.fingerprint import provision_fingerprint
 from owc_deploy.plan.document import plan_to_document
 from owc_deploy.plan.make import Wishes, make_plan
@@ -116,6 +117,9 @@ def _plan(session: Session, observed: Mapping[str, ObservedServer], wishes: Wish
 
 
 def write_plan(path: Path, document: dict[str, object]) -> None:
-    """Save a plan, readable by its owner only."""
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    """Save a plan, readable by its owner only; raises UsageError where that cannot be."""
+    try:
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error

@@ -45,7 +45,10 @@ def command(site: str, fleet_root: Path, locked: bool, out: Path | None) -> None
     if out is None:
         click.echo(text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{out} cannot be written: {error.strerror}") from error
         narrate(f"written: {out}")
 
 

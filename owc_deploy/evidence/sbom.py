@@ -43,7 +43,8 @@ def site_sbom(
 
     `specification` is what the release was built from, live on a server or as a lock asks for it.
     What the catalogue says of each artefact is found by its hash; an artefact that it does not list
-    any more is there without licence, source and guarantee. The same release gives the same text.
+    any more is there without licence, source and guarantee. The same release and catalogue give the
+    same text.
     """
     phase = LifecyclePhase.OPERATIONS if is_live else LifecyclePhase.BUILD
     site = Component(
@@ -59,7 +60,9 @@ def site_sbom(
     parts = {name: _component(name, part, catalogue) for name, part in _parts(specification)}
     bom = Bom(
         components=[*parts.values(), _php(specification["php"])],
-        serial_number=uuid.uuid5(uuid.NAMESPACE_URL, f"{specification['url']}#{release_id}"),
+        serial_number=uuid.uuid5(
+            uuid.NAMESPACE_URL, f"{specification['url']}#{release_id}@{catalogue.sha256}"
+        ),
     )
     bom.metadata.timestamp = made_at
     bom.metadata.component = site

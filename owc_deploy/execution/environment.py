@@ -99,6 +99,10 @@ def ansible_settings(run: Path, fleet_root: Path) -> dict[str, str]:
         "ANSIBLE_PIPELINING": "true",
         "ANSIBLE_TIMEOUT": "15",
         "ANSIBLE_GATHERING": "explicit",
+        # What a fleet's own ansible.cfg says of these would take away the words of errors, and do
+        # again what may have begun.
+        "ANSIBLE_STDOUT_CALLBACK": "default",
+        "ANSIBLE_SSH_RETRIES": "0",
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         "ANSIBLE_DISPLAY_OK_HOSTS": "false",
         "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",

@@ -6,15 +6,19 @@ and read the arguments, a JSON list, from standard input when they are known.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
+import signal
 import sys
 from typing import Any
 
 # Importing Ansible makes half a million objects that all stay; collecting them again and again
 # during start-up costs 0.1 s.
 _GARBAGE_THRESHOLD = 100_000
+# prctl(2): the signal to get when the thread that started this one's process ends.
+_PR_SET_PDEATHSIG = 1
 
 
 def _main() -> int:
@@ -28,6 +32,8 @@ def _main() -> int:
     from ansible.cli.playbook import main  # noqa: PLC0415  after the two lines above
 
     if sys.argv[1:] == ["--standby"]:
+        # A controller that was killed can tell nobody.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         told = sys.stdin.buffer.readline()
         if not told:
             return 0

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from owc_deploy.execution.environment import ansible_settings, run_folder, scrub
 _PROCESS = Path(__file__).with_name("playbook_process.py")
 _POLL_SECONDS = 0.1
 _TAIL_LINES = 20
+_QUOTED = re.compile(r"\s*(\d+ |\^|$)")
 
 
 class Standby:
@@ -56,7 +58,8 @@ class Standby:
     def tail(self) -> str:
         """The last lines that Ansible said."""
         text = self._output.read_text(encoding="utf-8", errors="replace")
-        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+        # Ansible quotes the lines around an error, and there may be a password in servers.yml.
+        lines = [line.rstrip() for line in text.splitlines() if not _QUOTED.match(line)]
         return "\n".join(lines[-_TAIL_LINES:])
 
     def run(self, arguments: Sequence[str], must_end: Callable[[], bool]) -> int:

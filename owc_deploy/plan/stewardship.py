@@ -57,6 +57,12 @@ def warnings(manifest: Manifest, lock: Lock, catalogue: Catalogue, today: date) 
         release = catalogue.release_of(block.name, sha256)
         if release is not None and release.withdrawn is not None:
             found.append(f"{block.name} {release.version} is withdrawn: {release.withdrawn}")
+    named = {block.name for block, _ in _blocks(lock, catalogue)}
+    found += [
+        f"{name}: without_guarantee in {manifest.source.name} names it, and the site has it not"
+        for name in manifest.without_guarantee
+        if name not in named
+    ]
     return tuple(found)
 
 
@@ -68,6 +74,9 @@ def refusal(
     `seen` is what the probe says of the site. The reason ends with what to do instead.
     """
     live = seen.get("specification") or {}
+    if seen.get("release_id") and not live:
+        # What is live cannot be read; it has to be made whole all the same.
+        return ""
     present = {item["name"] for item in (live["theme"], *live["blocks"])} if live else set()
     reasons = [
         f"{block.name} may not be taken anew: {standing(block, today)}{_instead(block)}; to take it"

@@ -82,16 +82,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is untyped
         """
         run = shlex.quote(install.run_path(install.sources()))
         answered = self._low_level_execute_command(
-            f"test -f {run} || exit {_ABSENT}; exec /usr/bin/python3 -I {run} answer",
+            f"test -f {run} || exit {_ABSENT}; /usr/bin/python3 -I {run} answer",
             in_data=json.dumps({"ask": order["ask"], "arguments": order["arguments"]}).encode(),
         )
         if answered["rc"] == _ABSENT:
             return {"absent": True}
         try:
-            return dict(json.loads(answered["stdout"].rstrip().rpartition("\n")[2]))
+            answer = json.loads(answered["stdout"].rstrip().rpartition("\n")[2])
         except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
             words = f"{answered['stderr']} {answered['stdout']}".strip()[-500:]
             return {"failed": True, "msg": words or f"no answer (exit code {answered['rc']})"}
+        return answer
 
     def _artefacts(self, order: dict[str, Any]) -> dict[str, Any]:
         """Send a bundle of artefacts and have the agent take them in."""
@@ -110,7 +113,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is untyped
             except AnsibleConnectionFailure as error:
                 raise ConnectionLostError(str(error), was_there=_was_there(error)) from error
             if "finished" not in answer:
-                raise ConnectionLostError(str(answer.get("msg") or "the agent is not there"))
+                words = str(answer.get("msg") or "the agent is not there")
+                # It was reached, and may have begun before it failed.
+                raise ConnectionLostError(words, was_there=not answer.get("absent"))
             return answer
 
         pilot = Pilot(call, self._address(), lambda outcome: self._say({"progress": outcome}))

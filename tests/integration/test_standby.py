@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,30 @@ def test_it_is_killed_when_it_must_end(tmp_path: Path) -> None:
     taken = standby.take(tmp_path)
     assert taken.run(["--version"], lambda: True) in {0, -signal.SIGKILL}
     taken.end()
+
+
+TELL_AND_WAIT = """
+import os, sys
+from pathlib import Path
+from owc_deploy.execution import standby
+folder = Path(sys.argv[1])
+os.mkfifo(folder / "never.yml")
+(folder / "play.yml").write_text("- hosts: all\\n")
+taken = standby.take(folder)
+print(taken.process_id, flush=True)
+taken.run(["--inventory", str(folder / "never.yml"), str(folder / "play.yml")], lambda: False)
+"""
+
+
+def test_nobody_is_left_reading_when_the_controller_is_gone(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", TELL_AND_WAIT, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as controller:
+        assert controller.stdout is not None
+        process_id = int(controller.stdout.readline())
+        time.sleep(2)
+        controller.kill()
+    assert ends(process_id)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

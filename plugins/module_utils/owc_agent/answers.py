@@ -11,6 +11,8 @@ import sys
 import traceback
 from typing import Any, Callable
 
+from . import commands, install, layout
+
 
 class RefusedError(Exception):
     """What was asked cannot be done; the message is for a person."""
@@ -23,7 +25,7 @@ def answer(asked: "dict[str, Any]") -> "dict[str, Any]":
     """
     try:
         return {"changed": False, **QUESTIONS[asked["ask"]](**asked["arguments"])}
-    except (RefusedError, OSError) as error:
+    except (RefusedError, commands.CommandError, layout.NameRefusedError, OSError) as error:
         return {"failed": True, "msg": str(error)}
     except Exception as error:
         # Without the error's own words: they may quote what was sent, a private key say.
@@ -51,7 +53,7 @@ def _artefacts(bundle: str) -> "dict[str, Any]":
 
 
 def _secrets(items: "list[dict[str, Any]]") -> "dict[str, Any]":
-    from . import commands, secret_files
+    from . import secret_files
 
     try:
         sites = secret_files.place(items)
@@ -88,7 +90,7 @@ def _logs(site: str, lines: int) -> "dict[str, Any]":
 
 
 def _access(site: str, login: str) -> "dict[str, Any]":
-    from . import access, commands, wordpress
+    from . import access, wordpress
 
     try:
         link = access.access_link(site, login)
@@ -109,5 +111,6 @@ QUESTIONS: "dict[str, Callable[..., dict[str, Any]]]" = {
 
 def main() -> None:
     """Answer what comes on standard input, where no process list shows it, in one line."""
-    answered = answer(json.load(sys.stdin.buffer))
+    asked = json.load(sys.stdin.buffer)
+    answered = answer(asked) if install.is_whole(sys.argv[0]) else {"absent": True}
     sys.stdout.write("\n" + json.dumps(answered) + "\n")

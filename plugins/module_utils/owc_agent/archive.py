@@ -29,7 +29,7 @@ def receive(bundle: str) -> "list[str]":
     """
     received = []
     # Two operators may send the same artefact at once.
-    with files.locked(os.path.join(layout.INCOMING, "lock")), _opened(bundle) as tar:
+    with store.held(), _opened(bundle) as tar:
         for member in tar:
             name = member.name
             if not member.isreg() or not name.endswith(".zip"):

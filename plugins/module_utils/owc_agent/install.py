@@ -5,6 +5,7 @@ Ansible brings these very files inside the module `owc_agent` and throws them aw
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pkgutil
@@ -17,7 +18,12 @@ from .driver_php import DRIVER
 RUN = """import os, sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 if sys.argv[1:] == ["answer"]:
-    from owc_agent.answers import main
+    try:
+        from owc_agent.answers import main
+    except Exception:
+        # A file of it is damaged: whoever asks puts it here anew.
+        print('\\n{"absent": true}')
+        sys.exit()
 else:
     from owc_agent.entry import main
 main()
@@ -48,12 +54,28 @@ def run_path(content: "dict[str, bytes]") -> str:
     return os.path.join(layout.AGENT_ROOT, digest.hexdigest()[:16], "run.py")
 
 
+def is_whole(run: str) -> bool:
+    """Return whether the agent that runs from this `run.py` is what its folder is named after."""
+    driver = "owc_agent/driver.php"
+    here = {name: _content(os.path.join(os.path.dirname(run), name)) for name in ("run.py", driver)}
+    content = {**sources(), **here}
+    return run_path(content) == os.path.join(layout.AGENT_ROOT, *run.split(os.sep)[-2:])
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError:
+        return b""
+
+
 def install() -> str:
-    """Put this version of the agent on the server, if it is not there; return its `run.py`."""
+    """Put this version of the agent on the server, unless it is there; return its `run.py`."""
     content = sources()
     run = run_path(content)
     folder = os.path.dirname(run)
-    if not os.path.exists(run):
+    if any(_content(os.path.join(folder, path)) != text for path, text in content.items()):
         os.makedirs(layout.AGENT_ROOT, exist_ok=True)
         staging = tempfile.mkdtemp(dir=layout.AGENT_ROOT)
         package = os.path.join(staging, "owc_agent")
@@ -63,11 +85,18 @@ def install() -> str:
             os.chmod(opened, 0o755)
         for path, text in content.items():
             files.write_atomic(os.path.join(staging, path), text)
+        # What is damaged makes way; a transaction that runs from it has read all it needs.
+        aside = tempfile.mkdtemp(dir=layout.AGENT_ROOT)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(folder, os.path.join(aside, "damaged"))
         try:
             os.rename(staging, folder)
         except OSError:
+            # Somebody else was quicker.
             shutil.rmtree(staging)
             if not os.path.exists(run):
                 raise
+        finally:
+            shutil.rmtree(aside)
     files.point_link(os.path.join(layout.AGENT_ROOT, "current"), os.path.basename(folder))
     return run

@@ -6,6 +6,7 @@ to where it began, and how it ended stays on disk until it is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any, Optional
@@ -79,9 +80,10 @@ def _forget(paths: layout.SitePaths) -> None:
     Of a moment ago none: another operator may be about to ask how it ended.
     """
     for entry in os.scandir(paths.run):
-        old = time.time() - entry.stat().st_mtime > _OUTCOME_KEPT_SECONDS
-        if old and entry.name.endswith(".outcome.json"):
-            files.remove_file(entry.path)
+        if entry.name.endswith(".outcome.json"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - entry.stat().st_mtime > _OUTCOME_KEPT_SECONDS:
+                    files.remove_file(entry.path)
 
 
 def unit_name(paths: layout.SitePaths) -> str:

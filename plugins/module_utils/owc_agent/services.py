@@ -95,8 +95,13 @@ def converge(
     of nginx to undo, and undoing must not depend on a configuration that somebody else broke.
     """
     converge_units(paths, before, after)
-    if not before or not after or _differs(paths, before, after, ("nginx.conf",)):
+    if nginx_differs(paths, before, after):
         reload_nginx(before_reload)
+
+
+def nginx_differs(paths: layout.SitePaths, before: str, after: str) -> bool:
+    """Return whether nginx has to read a site's configuration again after a switch."""
+    return not before or not after or _differs(paths, before, after, ("nginx.conf",))
 
 
 def converge_units(paths: layout.SitePaths, before: str, after: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Union
 
 from . import files, layout, store
 from .transaction import StepError, now
@@ -108,14 +108,16 @@ class _Tree:
             raise refusal(artefact, error) from None
 
 
-def refusal(artefact: "dict[str, Any]", error: Exception) -> StepError:
+def refusal(
+    artefact: "dict[str, Any]", error: "Union[store.AbsentError, store.DamagedError]"
+) -> StepError:
     """Set a damaged artefact aside; return what is to be said, for either."""
     what = "%s %s" % (artefact["name"], artefact["version"])
     if isinstance(error, store.AbsentError):
         return StepError(
             "%s is not in this server's store any more; run this again and it is sent anew" % what
         )
-    store.set_aside(artefact["sha256"])
+    store.set_aside_damaged(artefact["sha256"], error.inode)
     return StepError(
         "%s is damaged in this server's store (%s); it was set aside; run this again and it is"
         " sent anew" % (what, error)

@@ -11,6 +11,7 @@ import contextlib
 import os
 import stat
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple, Optional
 
 from . import files, layout
@@ -20,7 +21,14 @@ DAMAGED = ".damaged"
 
 
 class DamagedError(Exception):
-    """An artefact is not in the store as its zip was; the message names the file and the harm."""
+    """An artefact is not in the store as its zip was; the message names the file and the harm.
+
+    `inode` is that of the folder that was looked at: another one may have taken its place since.
+    """
+
+    def __init__(self, message: str, inode: int) -> None:
+        super().__init__(message)
+        self.inode = inode
 
 
 class AbsentError(Exception):
@@ -65,15 +73,34 @@ def put(partial: str, sha256: str, listing: "dict[str, Entry]") -> None:
 def set_aside(sha256: str) -> None:
     """Take an artefact out of the store, so that it is sent anew; it is kept until it was.
 
-    Releases that were built from it keep what they linked.
+    Releases that were built from it keep what they linked. Whoever calls this holds the store.
     """
     folder = layout.stored(sha256)
     if os.path.isdir(folder):
         files.remove_tree(folder + DAMAGED)
-    # Another transaction may have found the same and been quicker.
-    with contextlib.suppress(FileNotFoundError):
         os.rename(folder, folder + DAMAGED)
     files.remove_file(folder + LISTING)
+
+
+def set_aside_damaged(sha256: str, inode: int) -> None:
+    """Set an artefact aside that was found damaged, unless it was sent anew since."""
+    with held():
+        if _inode(sha256) == inode:
+            set_aside(sha256)
+
+
+@contextlib.contextmanager
+def held() -> "Iterator[None]":
+    """Let one process at a time take artefacts in or set them aside."""
+    with files.locked(os.path.join(layout.INCOMING, "lock")):
+        yield
+
+
+def _inode(sha256: str) -> int:
+    try:
+        return os.stat(layout.stored(sha256)).st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def link(
@@ -89,7 +116,8 @@ def link(
     Names and sizes are compared with the listing, and with `read` the content too. Raises
     DamagedError where they differ, AbsentError when there is no such artefact.
     """
-    listing = _listing(sha256)
+    inode = _inode(sha256)
+    listing = _listing(sha256, inode)
     wanted = {
         path[len(folder) + 1 :]: entry
         for path, entry in listing.items()
@@ -100,49 +128,54 @@ def link(
     except FileNotFoundError:
         if not holds(sha256):
             raise AbsentError from None
-        raise DamagedError("%s is missing" % folder) from None
-    _compare(wanted, linked, destination, skip, read=read)
+        raise DamagedError("%s is missing" % folder, inode) from None
+    wrong = _first_difference(wanted, linked, destination, skip, read=read)
+    if wrong:
+        raise DamagedError(wrong, inode)
 
 
 def link_file(sha256: str, path: str, destination: str, *, read: bool = True) -> None:
     """Link one file of an artefact to `destination`, compared as `link` does."""
-    entry = _listing(sha256).get(path)
+    inode = _inode(sha256)
+    entry = _listing(sha256, inode).get(path)
     try:
         os.link(os.path.join(layout.stored(sha256), path), destination, follow_symlinks=False)
     except FileNotFoundError:
         if not holds(sha256):
             raise AbsentError from None
-        raise DamagedError("%s is missing" % path) from None
+        raise DamagedError("%s is missing" % path, inode) from None
     wrong = _difference(entry, os.lstat(destination), destination, read=read)
     if wrong:
-        raise DamagedError("%s %s" % (path, wrong))
+        raise DamagedError("%s %s" % (path, wrong), inode)
 
 
-def _listing(sha256: str) -> "dict[str, Entry]":
+def _listing(sha256: str, inode: int) -> "dict[str, Entry]":
     document = files.read_json(layout.stored(sha256) + LISTING)
     try:
         return {path: Entry(*entry) for path, entry in document.items()}
     except (AttributeError, TypeError):
         if not holds(sha256):
             raise AbsentError from None
-        raise DamagedError("its listing") from None
+        raise DamagedError("its listing", inode) from None
 
 
-def _compare(
+def _first_difference(
     wanted: "dict[str, Entry]",
     linked: "dict[str, os.stat_result]",
     destination: str,
     skip: "frozenset[str]",
     *,
     read: bool,
-) -> None:
+) -> str:
+    """Return in words how a tree differs from what was wanted of it, `""` when it does not."""
     for path in wanted:
         if path not in linked and not _is_skipped(path, skip):
-            raise DamagedError("%s is missing" % path)
+            return "%s is missing" % path
     for path, found in linked.items():
         wrong = _difference(wanted.get(path), found, os.path.join(destination, path), read=read)
         if wrong:
-            raise DamagedError("%s %s" % (path, wrong))
+            return "%s %s" % (path, wrong)
+    return ""
 
 
 def _is_skipped(path: str, skip: "frozenset[str]") -> bool:

@@ -5,11 +5,12 @@ Every operation can be repeated: an undo that was itself cut short is simply run
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any, Callable
 
-from . import database, files, freeze, held, journal, layout, services
+from . import commands, database, files, freeze, held, journal, layout, services
 
 
 def _remove_release(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
@@ -24,7 +25,13 @@ def _switch(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
 
 
 def _units(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
-    services.converge_units(paths, operation["from"], operation["to"])
+    before, after = operation["from"], operation["to"]
+    services.converge_units(paths, before, after)
+    # Another site's reload may have read this one's new configuration meanwhile. What somebody else
+    # broke must not keep the rest from being undone: nginx goes on with what it has read.
+    if services.nginx_differs(paths, before, after):
+        with contextlib.suppress(commands.CommandError):
+            services.reload_nginx()
 
 
 def _nginx(paths: layout.SitePaths, operation: "dict[str, Any]") -> None:
@@ -73,6 +80,8 @@ OPERATIONS: "dict[str, Callable[[layout.SitePaths, dict[str, Any]], None]]" = {
     "remove-release": _remove_release,
     "switch": _switch,
     "units": _units,
+    # As journals of the version before say it; names are only ever added.
+    "services": _units,
     "nginx": _nginx,
     "options": _options,
     "restore-database": _restore_database,

@@ -19,7 +19,7 @@ def test_an_answer_says_whether_anything_changed(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("question", "arguments", "said"),
     [
-        ("logs", {"site": "../etc", "lines": 1}, "NameRefusedError"),
+        ("logs", {"site": "../etc", "lines": 1}, "not a site name"),
         ("access", {"site": "../etc", "login": "beheer"}, "not a site name"),
         ("secrets", {"items": [{"site": "altena", "path": "x", "content": ""}]}, "nothing was"),
         ("artefacts", {"bundle": "/nowhere"}, "artefacts refused"),

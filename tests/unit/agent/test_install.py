@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +38,39 @@ def test_installing_again_changes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     inode = Path(run).stat().st_ino
     assert install.install() == run
     assert Path(run).stat().st_ino == inode
+
+
+@pytest.mark.parametrize("damaged", ["owc_agent/files.py", "owc_agent/driver.php", "run.py"])
+def test_a_damaged_agent_is_noticed_and_put_there_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: str
+) -> None:
+    monkeypatch.setattr(layout, "AGENT_ROOT", str(tmp_path))
+    run = Path(install.install())
+    file = run.parent / damaged
+    whole = file.read_bytes()
+    assert asked(run) == "not asked"
+    file.write_bytes(b"<?php" if damaged.endswith("php") else b"a = 1\n")
+    if damaged != "run.py":
+        assert asked(run) == "absent"
+    assert install.install() == str(run)
+    assert file.read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["current", run.parent.name])
+
+
+def asked(run: Path) -> str:
+    """Ask the agent in a folder of its own something that it does not know."""
+    script = (
+        f"import sys, runpy; sys.path.insert(0, {str(run.parent)!r});"
+        f" from owc_agent import layout; layout.AGENT_ROOT = {str(run.parent.parent)!r};"
+        f" sys.argv = [{str(run)!r}, 'answer'];"
+        f" runpy.run_path({str(run)!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-B", "-c", script],
+        input='{"ask": "nothing", "arguments": {}}',
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    answer = json.loads(done.stdout.rstrip().rpartition("\n")[2])
+    return "absent" if answer.get("absent") else "not asked" if answer["failed"] else "?"

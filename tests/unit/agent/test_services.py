@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from owc_agent import commands, layout, services
+from owc_agent import commands, layout, services, undo
 
 PRINTED = """\
 notAfter=Jan  5 09:34:43 2027 GMT
@@ -132,3 +132,27 @@ def test_a_configuration_that_nginx_refuses_leaves_nothing_to_undo(
     with pytest.raises(commands.CommandError):
         services.reload_nginx(lambda: asked.append(["announced"]))
     assert asked == []
+
+
+@pytest.mark.parametrize(("changed", "reloads"), [("nginx.conf", 1), ("php-fpm.conf", 0)])
+def test_undoing_lets_nginx_read_again_what_another_sites_reload_may_have_read(
+    asked: list[list[str]], changed: str, reloads: int
+) -> None:
+    paths = layout.SitePaths("heusden")
+    (Path(paths.release(AFTER)) / changed).write_text("other")
+    undo.OPERATIONS["units"](paths, {"from": AFTER, "to": BEFORE})
+    assert asked.count(["reload", "nginx"]) == reloads
+
+
+def test_what_somebody_else_broke_in_nginx_does_not_keep_a_site_from_being_undone(
+    asked: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = layout.SitePaths("heusden")
+    (Path(paths.release(AFTER)) / "nginx.conf").write_text("other")
+
+    def refuse() -> None:
+        raise commands.CommandError("nginx failed")
+
+    monkeypatch.setattr(services, "reload_nginx", refuse)
+    undo.OPERATIONS["units"](paths, {"from": AFTER, "to": BEFORE})
+    assert asked == [RESET, ["start", PHP, CRON]]

@@ -174,7 +174,11 @@ def test_a_listing_that_cannot_be_read_is_damage(folder: Path, sha256: str, list
 
 def test_damage_is_said_and_what_is_damaged_set_aside(sha256: str) -> None:
     block = {"name": "lab-news", "version": "1.1.0", "sha256": sha256}
-    said = staging.refusal(block, store.DamagedError("news.php has another content"))
+    inode = Path(layout.stored(sha256)).stat().st_ino
+    # Somebody else found it damaged before, and it was sent anew since.
+    staging.refusal(block, store.DamagedError("news.php is missing", inode + 1))
+    assert store.holds(sha256)
+    said = staging.refusal(block, store.DamagedError("news.php has another content", inode))
     assert str(said) == (
         "lab-news 1.1.0 is damaged in this server's store (news.php has another content); it was"
         " set aside; run this again and it is sent anew"

@@ -90,3 +90,13 @@ def test_a_withdrawn_release_is_spoken_of() -> None:
     live = examples.live_site(examples.manifest(), examples.lock())
     (site,) = planned(replace(known, releases=releases), live).sites
     assert site.warnings == ("news 1.0.0 is withdrawn: loses entries",)
+
+
+def test_what_cannot_be_read_of_a_live_site_is_made_whole_all_the_same() -> None:
+    (site,) = planned(block("2026-01-01"), {"release_id": examples.LIVE, "drift": []}).sites
+    assert site.action == "update"
+
+
+def test_an_exception_for_what_is_not_there_is_spoken_of() -> None:
+    (site,) = planned(block("2030-01-01"), {}, without_guarantee={"typo": "why"}).sites
+    assert "the site has it not" in site.warnings[0]
