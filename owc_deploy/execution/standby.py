@@ -39,14 +39,16 @@ class Standby:
         self._output = self.folder / "output"
         settings = ansible_settings(self.folder, fleet_root)
         with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                # -P: this folder has an ansible.py of its own.
-                [sys.executable, "-P", str(_PROCESS), "--standby"],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=scrubbed({}, settings),
-                start_new_session=True,
+            self._process = self._stack.enter_context(
+                subprocess.Popen(
+                    # -P: this folder has an ansible.py of its own.
+                    [sys.executable, "-P", str(_PROCESS), "--standby"],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=scrubbed({}, settings),
+                    start_new_session=True,
+                )
             )
 
     @property
@@ -67,9 +69,9 @@ class Standby:
 
         `must_end` is asked several times a second whether it has to be killed.
         """
-        with contextlib.suppress(BrokenPipeError), self._process.stdin or contextlib.nullcontext():
-            if self._process.stdin is not None:
-                self._process.stdin.write(json.dumps(list(arguments)).encode() + b"\n")
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as told:
+                told.write(json.dumps(list(arguments)).encode() + b"\n")
         ended = os.pidfd_open(self._process.pid)
         try:
             while not select.select([ended], [], [], _POLL_SECONDS)[0]:
@@ -81,12 +83,8 @@ class Standby:
 
     def end(self) -> None:
         """End the process if it is there still, and delete its folder."""
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.stdin.close()
         if self._process.poll() is None:
             self._kill()
-            self._process.wait()
         self._stack.close()
 
     def _kill(self) -> None:

@@ -37,6 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is untyped
         """Serve the controller until it hangs up."""
         super().run(tmp, task_vars)
         self._variables = task_vars or {}
+        self._run = shlex.quote(install.run_path(install.sources()))
         with socket.socket(socket.AF_UNIX) as door:
             door.connect(self._task.args["socket"])
             with door.makefile("rwb") as stream:
@@ -80,9 +81,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible is untyped
 
         A module would do, and take five times as long: Ansible packs, sends and unpacks it anew.
         """
-        run = shlex.quote(install.run_path(install.sources()))
         answered = self._low_level_execute_command(
-            f"test -f {run} || exit {_ABSENT}; /usr/bin/python3 -I {run} answer",
+            f"test -f {self._run} || exit {_ABSENT}; /usr/bin/python3 -I {self._run} answer",
             in_data=json.dumps({"ask": order["ask"], "arguments": order["arguments"]}).encode(),
         )
         if answered["rc"] == _ABSENT:

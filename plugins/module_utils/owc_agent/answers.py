@@ -112,5 +112,5 @@ QUESTIONS: "dict[str, Callable[..., dict[str, Any]]]" = {
 def main() -> None:
     """Answer what comes on standard input, where no process list shows it, in one line."""
     asked = json.load(sys.stdin.buffer)
-    answered = answer(asked) if install.is_whole(sys.argv[0]) else {"absent": True}
+    answered = answer(asked) if install.is_whole() else {"absent": True}
     sys.stdout.write("\n" + json.dumps(answered) + "\n")

@@ -49,8 +49,9 @@ if ($request['action'] === 'compile') {
         opcache_reset();
     }
     error_reporting(0);
-    foreach (array_keys($status['scripts'] ?? []) as $number => $script) {
-        if ($number % $request['parts'] !== $request['part']) {
+    foreach (array_keys($status['scripts'] ?? []) as $script) {
+        // By its name: the list that each part gets grows by what the others compile.
+        if (crc32($script) % $request['parts'] !== $request['part']) {
             continue;
         }
         $twin = $request['public'] . substr($script, strlen($request['live']));

@@ -54,12 +54,24 @@ def run_path(content: "dict[str, bytes]") -> str:
     return os.path.join(layout.AGENT_ROOT, digest.hexdigest()[:16], "run.py")
 
 
-def is_whole(run: str) -> bool:
-    """Return whether the agent that runs from this `run.py` is what its folder is named after."""
-    driver = "owc_agent/driver.php"
-    here = {name: _content(os.path.join(os.path.dirname(run), name)) for name in ("run.py", driver)}
-    content = {**sources(), **here}
-    return run_path(content) == os.path.join(layout.AGENT_ROOT, *run.split(os.sep)[-2:])
+def running() -> str:
+    """Return the `run.py` of the agent that this code belongs to, on a server that has it."""
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "run.py")
+
+
+def is_whole() -> bool:
+    """Return whether the agent that runs is what its folder is named after."""
+    folder = os.path.dirname(running())
+    here = {
+        name: _content(os.path.join(folder, name)) for name in ("run.py", "owc_agent/driver.php")
+    }
+    return run_path({**sources(), **here}) == running()
+
+
+def make_current(run: str) -> None:
+    """Let an installed agent be the one that finishes or undoes what was interrupted."""
+    current = os.path.join(layout.AGENT_ROOT, "current")
+    files.point_link(current, os.path.basename(os.path.dirname(run)))
 
 
 def _content(path: str) -> bytes:
@@ -98,5 +110,5 @@ def install() -> str:
                 raise
         finally:
             shutil.rmtree(aside)
-    files.point_link(os.path.join(layout.AGENT_ROOT, "current"), os.path.basename(folder))
+    make_current(run)
     return run

@@ -33,7 +33,8 @@ def start(jobs: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     """Start the transactions of these jobs; return the outcomes of those that cannot begin."""
     if not jobs:
         return []
-    run = install.install()
+    run = install.running()
+    install.make_current(run)
     outcomes = [_start(run, job) for job in jobs]
     return [outcome for outcome in outcomes if outcome is not None]
 

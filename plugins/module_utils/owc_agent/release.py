@@ -35,6 +35,7 @@ from .transaction import (
     has_tables,
     now,
     options,
+    specification_of,
 )
 
 # A release wants twice the latest snapshot free, and this much besides.
@@ -204,8 +205,7 @@ class Release(Transaction):
             self.looking.result()
 
     def _look(self) -> None:
-        document = files.read_json(os.path.join(self.paths.release(self.previous), "release.json"))
-        specification = (document or {}).get("specification")
+        specification = specification_of(self.paths, self.previous)
         if specification is None:
             return
         domain = specification["domains"][0]
@@ -258,8 +258,7 @@ class Release(Transaction):
 
         The list in the database does not tell: blocks move themselves about in it.
         """
-        document = files.read_json(os.path.join(self.paths.release(self.previous), "release.json"))
-        specification = (document or {}).get("specification")
+        specification = specification_of(self.paths, self.previous)
         known = list(gate.expected_plugins(specification)) if specification else []
         return [
             *(plugin for plugin in reversed(active) if plugin not in known),

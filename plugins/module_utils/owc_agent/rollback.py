@@ -15,7 +15,6 @@ from . import (
     commands,
     database,
     exports,
-    files,
     freeze,
     gate,
     held,
@@ -34,6 +33,7 @@ from .transaction import (
     activations,
     crossed_change,
     now,
+    specification_of,
 )
 
 WHAT_IT_IS = (
@@ -223,11 +223,8 @@ class Rollback(Transaction):
 
     def _owned(self) -> "list[str]":
         """Return the options that the release that is left, or the target, sets by itself."""
-        left = files.read_json(
-            os.path.join(self.paths.release(self.previous), "release.json") if self.previous else ""
-        )
         names = list(TOUCHED_OPTIONS)
-        for specification in (self.specification, (left or {}).get("specification")):
+        for specification in (self.specification, specification_of(self.paths, self.previous)):
             options = (specification or {}).get("options", {})
             # Of a mapping the manifest may own some keys only; the others are the editors'.
             names += [name for name in options if not isinstance(options[name], dict)]

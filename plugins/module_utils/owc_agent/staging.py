@@ -6,7 +6,7 @@ import os
 from typing import Any, Union
 
 from . import files, layout, store
-from .transaction import StepError, now
+from .transaction import StepError, now, specification_of
 
 CORE_EXTRAS = ("wp-content/plugins", "wp-content/themes")
 
@@ -126,11 +126,8 @@ def refusal(
 
 def hashes_of(paths: layout.SitePaths, release_id: str) -> "frozenset[str]":
     """Return the artefacts that a release was built from; none when that cannot be told."""
-    if not release_id:
-        return frozenset()
-    document = files.read_json(os.path.join(paths.release(release_id), "release.json"))
-    specification = document.get("specification") if isinstance(document, dict) else None
-    if not isinstance(specification, dict):
+    specification = specification_of(paths, release_id)
+    if specification is None:
         return frozenset()
     parts = [specification.get(name) for name in ("wordpress", "wp_cli", "language", "theme")]
     parts += specification.get("blocks") or []

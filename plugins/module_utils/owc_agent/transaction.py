@@ -17,7 +17,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Optional
 
 from . import commands, database, files, freeze, journal, layout, services, undo, wordpress
 
@@ -308,6 +308,15 @@ def active_plugins(option: Any) -> "list[str]":
     if isinstance(option, dict):
         option = list(option.values())
     return [str(plugin) for plugin in option] if isinstance(option, list) else []
+
+
+def specification_of(paths: layout.SitePaths, release_id: str) -> "Optional[dict[str, Any]]":
+    """Return what a release was built from, `None` when that cannot be told."""
+    if not release_id:
+        return None
+    document = files.read_json(os.path.join(paths.release(release_id), "release.json"))
+    specification = document.get("specification") if isinstance(document, dict) else None
+    return specification if isinstance(specification, dict) else None
 
 
 def record_activation(paths: layout.SitePaths, entry: "dict[str, Any]") -> None:

@@ -70,7 +70,7 @@ def test_a_unit_that_is_gone_without_a_word_is_said(monkeypatch: pytest.MonkeyPa
 
 
 def test_what_was_asked_before_is_not_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.install, "install", lambda: "/run.py")
+    monkeypatch.setattr(install, "make_current", lambda _: None)
     say("altena", A, "changed")
     assert jobs.start([{"site": "altena", "transaction_id": A}]) == []
 
@@ -93,7 +93,7 @@ def test_the_next_transaction_forgets_outcomes_but_not_of_a_moment_ago(
     say("altena", B, "changed")
     long_ago = time.time() - 3600
     os.utime(paths.outcome(A), (long_ago, long_ago))
-    monkeypatch.setattr(install, "install", lambda: "run.py")
+    monkeypatch.setattr(install, "make_current", lambda _: None)
     started = subprocess.CompletedProcess([], 0, b"", b"")
     monkeypatch.setattr(commands, "run", lambda *_, **__: started)
     jobs.start([{"site": "altena", "transaction_id": "20261124T100000Z-cccccccc"}])

@@ -130,14 +130,19 @@ def test_help(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert "--catalogue" in capsys.readouterr().out
 
 
+def add_guaranteed(tmp_path: Path, catalogue: Path, until_date: str, more: str = "") -> int:
+    metadata = tmp_path / "cmb2.yml"
+    promise = f"{{by: Gemeente Buren, from_date: '2020-01-01', until_date: '{until_date}'}}"
+    metadata.write_text(f"guarantee: {promise}\n{more}")
+    words = ("add", plugin_zip(tmp_path / "cmb2.zip"), "--name", "cmb2", "--kind", "plugin")
+    return typed(catalogue, *words, "--metadata", metadata)
+
+
 def test_stewards_says_who_promised_what(
     tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    metadata = tmp_path / "cmb2.yml"
-    promise = "{by: Gemeente Buren, from_date: '2020-01-01', until_date: '2024-02-29'}"
-    metadata.write_text(f"guarantee: {promise}\nsupport: hulp@buren.example\nsuccessor: fields\n")
-    words = ("add", plugin_zip(tmp_path / "cmb2.zip"), "--name", "cmb2", "--kind", "plugin")
-    assert typed(catalogue, *words, "--metadata", metadata) == 0
+    more = "support: hulp@buren.example\nsuccessor: fields\n"
+    assert add_guaranteed(tmp_path, catalogue, "2024-02-29", more) == 0
     capsys.readouterr()
     assert typed(catalogue, "stewards") == 0
     assert "Gemeente Buren" in capsys.readouterr().out
@@ -150,9 +155,5 @@ def test_stewards_says_who_promised_what(
 def test_a_guarantee_on_a_day_that_is_not_is_refused(
     tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    metadata = tmp_path / "cmb2.yml"
-    promise = "{by: Gemeente Buren, from_date: '2020-01-01', until_date: '2026-02-31'}"
-    metadata.write_text(f"guarantee: {promise}\n")
-    words = ("add", plugin_zip(tmp_path / "cmb2.zip"), "--name", "cmb2", "--kind", "plugin")
-    assert typed(catalogue, *words, "--metadata", metadata) == 3
+    assert add_guaranteed(tmp_path, catalogue, "2026-02-31") == 3
     assert "guarantee.until_date" in capsys.readouterr().err
