@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
 from owc_deploy.catalogue.archive import MAXIMUM_ARCHIVE_BYTES
-from owc_deploy.catalogue.errors import ArtefactRefusedError
+from owc_deploy.catalogue.errors import ArtefactRefusedError, NotThereError
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
@@ -26,43 +27,15 @@ _OK = 200
 def download(url: str, destination: Path, *, sha256: str) -> None:
     """Fetch `url` into `destination` and hold it to its hash.
 
-    Only https is spoken, to the last redirect; http is for an address of this machine itself.
-
     Raises ArtefactRefusedError when it cannot be fetched whole or is another file.
     """
-    local = _is_loopback(url)
-    deadline = time.monotonic() + TOTAL_SECONDS
-    timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS)
-    with urllib3.PoolManager(timeout=timeout, retries=False) as pool:
-        address = url
-        for _ in range(MAXIMUM_REDIRECTS + 1):
-            _refuse_insecure(address, local=local)
-            try:
-                response = pool.request("GET", address, preload_content=False, redirect=False)
-                with response:
-                    if response.status not in _REDIRECTS:
-                        _receive(response, address, destination, sha256, deadline)
-                        return
-                    address = urljoin(address, response.headers.get("location", ""))
-            except urllib3.exceptions.HTTPError as error:
-                raise ArtefactRefusedError(f"{address} cannot be fetched: {error}") from error
-    raise ArtefactRefusedError(f"{url} redirects more than {MAXIMUM_REDIRECTS} times")
-
-
-def _receive(
-    response: urllib3.BaseHTTPResponse, url: str, destination: Path, sha256: str, deadline: float
-) -> None:
-    if response.status != _OK:
-        raise ArtefactRefusedError(f"{url} answers {response.status}")
     digest = hashlib.sha256()
     received = 0
-    with destination.open("wb") as target:
-        for chunk in response.stream(_CHUNK_BYTES, decode_content=False):
+    with connections() as pool, destination.open("wb") as target:
+        for chunk in chunks_of(url, pool):
             received += len(chunk)
             if received > MAXIMUM_ARCHIVE_BYTES:
                 raise ArtefactRefusedError(f"{url} is larger than {MAXIMUM_ARCHIVE_BYTES >> 20} MB")
-            if time.monotonic() > deadline:
-                raise ArtefactRefusedError(f"{url} took longer than {TOTAL_SECONDS:.0f} seconds")
             digest.update(chunk)
             target.write(chunk)
     if digest.hexdigest() != sha256:
@@ -70,6 +43,46 @@ def _receive(
             f"{url} is another file than was named: its hash is {digest.hexdigest()}",
             hint="check the hash with whoever published it; do not copy it from the download",
         )
+
+
+def connections() -> urllib3.PoolManager:
+    """Return connections that wait no longer than they should, for `chunks_of`."""
+    timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS)
+    return urllib3.PoolManager(timeout=timeout, retries=False)
+
+
+def chunks_of(url: str, pool: urllib3.PoolManager) -> Iterator[bytes]:
+    """Yield what an address answers. The caller bounds the size.
+
+    Only https is spoken, to the last redirect; http is for an address of this machine itself.
+
+    Raises NotThereError when it answers with anything but a file, ArtefactRefusedError when it
+    cannot be fetched whole in time.
+    """
+    local = _is_loopback(url)
+    deadline = time.monotonic() + TOTAL_SECONDS
+    address = url
+    for _ in range(MAXIMUM_REDIRECTS + 1):
+        _refuse_insecure(address, local=local)
+        try:
+            response = pool.request("GET", address, preload_content=False, redirect=False)
+            with response:
+                if response.status not in _REDIRECTS:
+                    yield from _received(response, address, deadline)
+                    return
+                address = urljoin(address, response.headers.get("location", ""))
+        except urllib3.exceptions.HTTPError as error:
+            raise ArtefactRefusedError(f"{address} cannot be fetched: {error}") from error
+    raise ArtefactRefusedError(f"{url} redirects more than {MAXIMUM_REDIRECTS} times")
+
+
+def _received(response: urllib3.BaseHTTPResponse, url: str, deadline: float) -> Iterator[bytes]:
+    if response.status != _OK:
+        raise NotThereError(url, response.status)
+    for chunk in response.stream(_CHUNK_BYTES, decode_content=False):
+        if time.monotonic() > deadline:
+            raise ArtefactRefusedError(f"{url} took longer than {TOTAL_SECONDS:.0f} seconds")
+        yield chunk
 
 
 def _refuse_insecure(url: str, *, local: bool) -> None:

@@ -14,6 +14,14 @@ class ArtefactRefusedError(CatalogueError):
     reference = "artefact-refused"
 
 
+class NotThereError(ArtefactRefusedError):
+    """An address answered, and not with a file; `status` is what it said."""
+
+    def __init__(self, url: str, status: int) -> None:
+        super().__init__(f"{url} answers {status}")
+        self.status = status
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """One reason why a site cannot be locked, in words for the person who writes its manifest.

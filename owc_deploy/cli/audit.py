@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from owc_deploy.catalogue.feeds import Statement, Vulnerability, read_feed
-from owc_deploy.catalogue.read import read_catalogue
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
+from owc_deploy.cli.session import catalogue_of
 from owc_deploy.cli.view import print_json, print_table
 from owc_deploy.errors import UsageError
 from owc_deploy.evidence.audit import Finding, findings
@@ -59,7 +59,7 @@ def command(
     fleet = load_fleet(fleet_root)
     named = check_sites(fleet, sites)
     locks = {site: lock for site, lock in fleet.locks.items() if not named or site in named}
-    catalogue = read_catalogue(fleet.settings.catalogue)
+    catalogue = catalogue_of(fleet, last_verified_will_do=True)
     vulnerabilities, statements = _read((*sorted((fleet_root / FOLDER).glob("*.json")), *feeds))
     found = findings(locks, catalogue, vulnerabilities, statements)
     today = datetime.now(UTC).date()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -14,11 +15,13 @@ from owc_deploy.catalogue.document import block_document
 from owc_deploy.catalogue.listing import read_metadata, read_source_list
 from owc_deploy.catalogue.models import Block, Catalogue, Kind, Requirement
 from owc_deploy.catalogue.read import artefact_path, read_catalogue, verify_artefact
+from owc_deploy.catalogue.trust import names
 from owc_deploy.cli.options import fleet_option, format_option
+from owc_deploy.cli.session import catalogue_of
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.errors import CatalogueError, UsageError
 from owc_deploy.fleet.load import load_fleet
-from owc_deploy.fleet.models import Lock
+from owc_deploy.fleet.models import Lock, SignedCatalogue
 from owc_deploy.fleet.rules import closest
 from owc_deploy.plan.stewardship import has_lapsed, standing
 
@@ -119,7 +122,7 @@ def add(
     if provides:
         details["provides"] = provides
     request = AddRequest(archive=source, folder=folder_name, **details)
-    result = add_release(_folder(fleet_root, folder), request)
+    result = add_release(_own_folder(fleet_root, folder), request)
     if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "releases": [_result_document(result)]})
     else:
@@ -152,7 +155,7 @@ def build(source: Path, fleet_root: Path, folder: Path | None, output_format: st
 
     One release that is refused leaves the others alone; the exit code is 1 then.
     """
-    destination = _folder(fleet_root, folder)
+    destination = _own_folder(fleet_root, folder)
     results, refused = [], 0
     for request in read_source_list(source):
         try:
@@ -180,7 +183,7 @@ def build(source: Path, fleet_root: Path, folder: Path | None, output_format: st
 @format_option
 def list_blocks(fleet_root: Path, folder: Path | None, output_format: str) -> None:
     """List every block with its newest release."""
-    catalogue = read_catalogue(_folder(fleet_root, folder))
+    catalogue = _catalogue(fleet_root, folder)
     if output_format == "json":
         print_json(
             {
@@ -204,7 +207,7 @@ def list_blocks(fleet_root: Path, folder: Path | None, output_format: str) -> No
 @format_option
 def show(name: str, fleet_root: Path, folder: Path | None, output_format: str) -> None:
     """Show one block with all its releases."""
-    catalogue = read_catalogue(_folder(fleet_root, folder))
+    catalogue = _catalogue(fleet_root, folder)
     block = _block(catalogue, name)
     if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "name": name, **block_document(block)})
@@ -251,7 +254,7 @@ Examples:
 def stewards(fleet_root: Path, folder: Path | None, output_format: str) -> None:
     """Show who guarantees each block, until when, and which sites of the fleet depend on it."""
     fleet = None if folder is not None else load_fleet(fleet_root)
-    catalogue = read_catalogue(fleet.settings.catalogue if fleet else _folder(fleet_root, folder))
+    catalogue = _catalogue(fleet_root, folder)
     today = datetime.now(UTC).date()
     rows = [
         _steward(block, fleet.locks if fleet else {}, today)
@@ -297,20 +300,39 @@ def _steward(block: Block, locks: Mapping[str, Lock], today: date) -> dict[str, 
     }
 
 
-@command.command("verify")
+@command.command(
+    "verify",
+    epilog="""
+\b
+Examples:
+  owc-deploy catalogue verify
+  owc-deploy catalogue verify --catalogue published --root trust/root.json
+""",
+)
 @catalogue_options
+@click.option(
+    "--root",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The root to trust, of a signed catalogue (default: what fleet.yml names).",
+)
 @format_option
-def verify(fleet_root: Path, folder: Path | None, output_format: str) -> int:
-    """Hash every artefact again; exit 1 and name what is damaged or missing."""
-    root = _folder(fleet_root, folder)
-    catalogue = read_catalogue(root)
+def verify(fleet_root: Path, folder: Path | None, root: Path | None, output_format: str) -> int:
+    """Hash every artefact again; exit 1 and name what is damaged or missing.
+
+    A signed catalogue is verified from its root on, as a stranger would.
+    """
+    signed = _signed_source(fleet_root, folder, root)
+    if signed is not None:
+        return _verify_signed(signed, output_format)
+    own = folder if folder is not None else load_fleet(fleet_root).settings.catalogue
+    catalogue = read_catalogue(own)
     damaged = []
     count = 0
     for name, block in sorted(catalogue.blocks.items()):
         for release in block.releases:
             count += 1
             try:
-                verify_artefact(artefact_path(root, release.sha256), release.sha256)
+                verify_artefact(artefact_path(own, release.sha256), release.sha256)
             except CatalogueError as error:
                 damaged.append({"name": name, "version": release.version, "problem": error.message})
     if output_format == "json":
@@ -322,8 +344,69 @@ def verify(fleet_root: Path, folder: Path | None, output_format: str) -> int:
     return CatalogueError.exit_code if damaged else 0
 
 
-def _folder(fleet_root: Path, folder: Path | None) -> Path:
-    return folder if folder is not None else load_fleet(fleet_root).settings.catalogue
+def _signed_source(
+    fleet_root: Path, folder: Path | None, root: Path | None
+) -> SignedCatalogue | None:
+    if folder is None:
+        signed = load_fleet(fleet_root).settings.signed_catalogue
+        return replace(signed, root=root) if signed and root else signed
+    if not (folder / names.METADATA_FOLDER).is_dir():
+        return None
+    if root is None:
+        raise UsageError(
+            f"{folder} is a signed catalogue: say which root you trust",
+            hint="--root FILE, obtained from those who govern it and not from the folder",
+        )
+    return SignedCatalogue(str(folder), root)
+
+
+def _verify_signed(signed: SignedCatalogue, output_format: str) -> int:
+    from owc_deploy.catalogue.trust.client import verify_everything  # noqa: PLC0415
+
+    verified, count = verify_everything(signed.source, signed.root.read_bytes())
+    if output_format == "json":
+        print_json(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "artefacts": count,
+                "damaged": [],
+                "valid_until": verified.until.isoformat(),
+                "notes": list(verified.notes),
+            }
+        )
+    else:
+        for note in verified.notes:
+            narrate(note)
+        click.echo(
+            f"{count} artefacts, all as they were signed; good until "
+            f"{verified.until:%Y-%m-%d %H:%M} UTC"
+        )
+    return 0
+
+
+def _catalogue(fleet_root: Path, folder: Path | None) -> Catalogue:
+    if folder is not None:
+        return read_catalogue(folder)
+    return catalogue_of(load_fleet(fleet_root), last_verified_will_do=True)
+
+
+def _own_folder(fleet_root: Path, folder: Path | None) -> Path:
+    """Return the folder of a catalogue that may be written in."""
+    if folder is not None:
+        if (folder / names.METADATA_FOLDER).is_dir():
+            raise _signed(folder)
+        return folder
+    settings = load_fleet(fleet_root).settings
+    if settings.signed_catalogue is not None:
+        raise _signed(settings.signed_catalogue.source)
+    return settings.catalogue
+
+
+def _signed(source: object) -> UsageError:
+    return UsageError(
+        f"{source} is a signed catalogue, which only signatures change",
+        hint="add to a folder of your own (--catalogue working), then owc-deploy catalogue deliver",
+    )
 
 
 def _block(catalogue: Catalogue, name: str) -> Block:

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from owc_deploy.catalogue.errors import ResolutionError
-from owc_deploy.catalogue.read import read_catalogue
 from owc_deploy.catalogue.relock import LockChange, Relocked, relock, write_lock
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
+from owc_deploy.cli.session import catalogue_of
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.locks import lock_file
@@ -51,7 +51,7 @@ def command(
     """
     fleet = load_fleet(fleet_root)
     named = check_sites(fleet, sites)
-    catalogue = read_catalogue(fleet.settings.catalogue)
+    catalogue = catalogue_of(fleet)
     relocked = relock(fleet, catalogue, sorted(named or fleet.manifests), upgrade=upgrade)
     if not check:
         for item in relocked:

@@ -34,7 +34,7 @@ VERBS = {
     "access": "access",
     "audit": "audit",
     "sbom": "sbom",
-    "catalogue": "catalogue",
+    "catalogue": "catalogue_verbs",
     "lab": "lab",
     "completion": "completion",
 }

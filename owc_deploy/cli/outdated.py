@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from owc_deploy.catalogue.outdated import Standing, standings_of
-from owc_deploy.catalogue.read import read_catalogue
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
+from owc_deploy.cli.session import catalogue_of
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.rollout.observe import check_sites
@@ -40,7 +40,7 @@ def command(sites: tuple[str, ...], fleet_root: Path, output_format: str) -> int
     """
     fleet = load_fleet(fleet_root)
     named = check_sites(fleet, sites)
-    catalogue = read_catalogue(fleet.settings.catalogue)
+    catalogue = catalogue_of(fleet, last_verified_will_do=True)
     standings = [
         standing
         for site in sorted(named or fleet.manifests)

@@ -39,7 +39,7 @@ def command(site: str, fleet_root: Path, locked: bool, out: Path | None) -> None
     Each component has the hash of its artefact, its licence and source, and the day until which its
     steward guarantees it, as far as the catalogue knows them.
     """
-    session = open_session(fleet_root)
+    session = open_session(fleet_root, last_verified_will_do=True)
     check_sites(session.fleet, (site,))
     text = _locked(session, site) if locked else _live(session, site)
     if out is None:

@@ -15,8 +15,9 @@ import click
 from rich.console import Console
 from rich.status import Status
 
+from owc_deploy.catalogue.at_hand import catalogue_at_hand
 from owc_deploy.catalogue.models import Catalogue
-from owc_deploy.catalogue.read import read_catalogue
+from owc_deploy.cli.view import narrate
 from owc_deploy.execution.ansible import AnsibleExecutor
 from owc_deploy.execution.ports import Executor, Progress, ProgressCallback
 from owc_deploy.fleet.load import load_fleet
@@ -32,13 +33,27 @@ class Session:
     executor: Executor
 
 
-def open_session(fleet_root: Path) -> Session:
-    """Read the fleet's documents and its catalogue.
+def open_session(fleet_root: Path, *, last_verified_will_do: bool = False) -> Session:
+    """Read the fleet's documents and its catalogue; see `catalogue_of`.
 
     Raises DocumentsInvalidError or CatalogueError.
     """
     fleet = load_fleet(fleet_root)
-    return Session(fleet, read_catalogue(fleet.settings.catalogue), AnsibleExecutor(fleet))
+    catalogue = catalogue_of(fleet, last_verified_will_do=last_verified_will_do)
+    return Session(fleet, catalogue, AnsibleExecutor(fleet))
+
+
+def catalogue_of(fleet: Fleet, *, last_verified_will_do: bool = False) -> Catalogue:
+    """Return the fleet's catalogue, telling what is to be told of it.
+
+    For verbs that change nothing `last_verified_will_do` where a signed one cannot be verified now.
+
+    Raises CatalogueError when there is none that may be believed.
+    """
+    found = catalogue_at_hand(fleet.settings, last_verified_will_do=last_verified_will_do)
+    for note in found.notes:
+        narrate(note)
+    return found.catalogue
 
 
 def now() -> datetime:

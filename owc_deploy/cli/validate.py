@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 
 from owc_deploy.catalogue.check import problems_of
-from owc_deploy.catalogue.read import CATALOGUE_FILE, read_catalogue
+from owc_deploy.catalogue.read import CATALOGUE_FILE
 from owc_deploy.cli.options import fleet_option, format_option
+from owc_deploy.cli.session import catalogue_of
 from owc_deploy.cli.view import narrate, print_json
 from owc_deploy.errors import DocumentsInvalidError, Problem
 from owc_deploy.fleet.load import check_fleet
@@ -60,11 +61,12 @@ def command(fleet_root: Path, output_format: str) -> int:
 
 def _catalogue_problems(fleet: Fleet) -> tuple[Problem, ...]:
     """Hold the fleet against its catalogue; without one at hand there is nothing to say."""
-    if not (fleet.settings.catalogue / CATALOGUE_FILE).is_file():
-        narrate(f"No catalogue in {fleet.settings.catalogue}: blocks and versions are not checked.")
+    settings = fleet.settings
+    if settings.signed_catalogue is None and not (settings.catalogue / CATALOGUE_FILE).is_file():
+        narrate(f"No catalogue in {settings.catalogue}: blocks and versions are not checked.")
         return ()
     try:
-        return problems_of(fleet, read_catalogue(fleet.settings.catalogue))
+        return problems_of(fleet, catalogue_of(fleet, last_verified_will_do=True))
     except DocumentsInvalidError as error:
         return error.problems
 

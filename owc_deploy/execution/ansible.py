@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from owc_deploy.catalogue.at_hand import fetch_artefacts
 from owc_deploy.errors import ExecutionError
 from owc_deploy.execution.artefacts import packed
 from owc_deploy.execution.door import MAXIMUM_SERVERS, Answer, Channel, Door
@@ -93,7 +94,9 @@ class AnsibleExecutor:
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.release`."""
         wanted = {server: request.artefacts for server, request in requests.items()}
-        with packed(self._fleet.settings.catalogue, wanted) as tars:
+        settings = self._fleet.settings
+        fetch_artefacts(settings, {sha256 for hashes in wanted.values() for sha256 in hashes})
+        with packed(settings.catalogue, wanted) as tars:
             work = {server: _release(request, tars[server]) for server, request in requests.items()}
             answers = self._each(work, on_progress=on_progress)
         return self._outcomes(answers, {server: r.sites for server, r in requests.items()})

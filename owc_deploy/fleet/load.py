@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ from owc_deploy.fleet.models import (
     Redirect,
     Ring,
     SecretReference,
+    SignedCatalogue,
     SiteGate,
     SiteServers,
     ThemeChoice,
@@ -116,16 +118,35 @@ def _read_folder(
 
 def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
     """Make the settings from data that keeps to the schema; paths become absolute."""
+    state = _absolute(root, data.get("state", DEFAULT_STATE))
+    signed = _signed_catalogue(data["catalogue"], root)
     return FleetSettings(
         name=data["name"],
-        catalogue=_absolute(root, data["catalogue"]),
-        state=_absolute(root, data.get("state", DEFAULT_STATE)),
+        catalogue=_mirror(signed, state) if signed else _absolute(root, data["catalogue"]),
+        signed_catalogue=signed,
+        state=state,
         rings=tuple(Ring(**ring) for ring in data["rings"]),
         age_identity=_absolute(root, data["age_identity"]) if "age_identity" in data else None,
         vault_password_file=_absolute(root, data["vault_password_file"])
         if "vault_password_file" in data
         else None,
     )
+
+
+def _signed_catalogue(catalogue: str | Mapping[str, str], root: Path) -> SignedCatalogue | None:
+    if isinstance(catalogue, str):
+        return None
+    source = catalogue["source"].rstrip("/")
+    return SignedCatalogue(
+        source=source if "://" in source else str(_absolute(root, source)),
+        root=_absolute(root, catalogue["root"]),
+    )
+
+
+def _mirror(signed: SignedCatalogue, state: Path) -> Path:
+    """Return the folder for what was verified: each source and root has its own."""
+    name = hashlib.sha256(f"{signed.source}\n{signed.root}".encode()).hexdigest()[:16]
+    return state.parent / "catalogues" / name
 
 
 def _absolute(root: Path, text: str) -> Path:

@@ -157,9 +157,22 @@ class Ring:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedCatalogue:
+    """Where a signed catalogue is published, and the root that is trusted to begin with.
+
+    `source` is an https address or the absolute path of a folder.
+    """
+
+    source: str
+    root: Path
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSettings:
     """fleet.yml. Paths are absolute once loaded.
 
+    `catalogue` is the folder with `catalogue.json` and the artefacts; of a signed catalogue that is
+    the mirror of what was verified, kept beside the history.
     `age_identity` is the operator's age or SSH private key file that opens `secrets/*.age`;
     `vault_password_file` opens `secrets/*.vault` (ansible-vault).
     """
@@ -170,6 +183,7 @@ class FleetSettings:
     rings: tuple[Ring, ...]
     age_identity: Path | None = None
     vault_password_file: Path | None = None
+    signed_catalogue: SignedCatalogue | None = None
 
 
 @dataclass(frozen=True, slots=True)
