@@ -161,20 +161,25 @@ Example:
       --key keys/buren.pub.json --key keys/yard.pub.json
 """,
 )
-@click.argument("block")
+@click.argument("blocks", nargs=-1, required=True, metavar="BLOCK...")
 @published_option
 @click.option("--key", "keys", multiple=True, required=True, type=click.Path(path_type=Path))
 @click.option("--threshold", default=2, show_default=True, help="How many must sign together.")
 @proposal_option
 def delegate(
-    block: str, folder: Path, keys: tuple[Path, ...], threshold: int, destination: Path | None
+    blocks: tuple[str, ...],
+    folder: Path,
+    keys: tuple[Path, ...],
+    threshold: int,
+    destination: Path | None,
 ) -> None:
-    """Propose who speaks for a block: its steward and its supplier, together, and nobody else."""
-    if names.block_of(names.role_of(block)) is None:
-        raise UsageError(f"{block} can be no block's name")
+    """Propose who speaks for blocks: their steward and supplier, together, and nobody else."""
+    for block in blocks:
+        if names.block_of(names.role_of(block)) is None:
+            raise UsageError(f"{block} can be no block's name")
     published = must_be_published(folder)
-    change = changes.delegate(published, block, _holders(keys), threshold, now())
-    _proposed(published, change, destination, f"delegate-{block}")
+    change = changes.delegate(published, blocks, _holders(keys), threshold, now())
+    _proposed(published, change, destination, f"delegate-{_about(blocks)}")
 
 
 @group.command(
@@ -186,7 +191,7 @@ Example:
   owc-deploy catalogue deliver openwoo --from working --catalogue published
 """,
 )
-@click.argument("block")
+@click.argument("blocks", nargs=-1, required=True, metavar="BLOCK...")
 @click.option(
     "--from",
     "working",
@@ -196,16 +201,23 @@ Example:
 )
 @published_option
 @proposal_option
-def deliver(block: str, working: Path, folder: Path, destination: Path | None) -> None:
-    """Propose what a catalogue of your own says of a block: new releases, details, promises.
+def deliver(blocks: tuple[str, ...], working: Path, folder: Path, destination: Path | None) -> None:
+    """Propose what a catalogue of your own says of blocks: new releases, details, promises.
 
     What is published already stays: releases are only ever added, and never change.
     """
     published = must_be_published(folder)
-    offered = read_catalogue(working).blocks.get(block)
-    if offered is None:
-        raise UsageError(f"{working} holds no {block}", hint="owc-deploy catalogue add")
-    known = published.block(block)
+    offered = read_catalogue(working).blocks
+    for block in blocks:
+        if block not in offered:
+            raise UsageError(f"{working} holds no {block}", hint="owc-deploy catalogue add")
+    delivered = [_delivered(published, working, offered[block]) for block in blocks]
+    change = changes.together(delivered)
+    _proposed(published, change, destination, f"deliver-{_about(blocks)}")
+
+
+def _delivered(published: Published, working: Path, offered: Block) -> changes.Change:
+    known = published.block(offered.name)
     listed = {release.sha256 for release in known.releases} if known else set()
     artefacts = {
         release.sha256: artefact_path(working, release.sha256)
@@ -214,8 +226,11 @@ def deliver(block: str, working: Path, folder: Path, destination: Path | None) -
     }
     for sha256, file in artefacts.items():
         verify_artefact(file, sha256)
-    change = changes.deliver(published, changes.merged(known, offered), artefacts, now())
-    _proposed(published, change, destination, f"deliver-{block}")
+    return changes.deliver(published, changes.merged(known, offered), artefacts, now())
+
+
+def _about(blocks: Sequence[str]) -> str:
+    return blocks[0] if len(blocks) == 1 else f"{blocks[0]}-and-{len(blocks) - 1}-more"
 
 
 @group.command(

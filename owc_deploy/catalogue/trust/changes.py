@@ -66,31 +66,35 @@ def found(
 
 
 def delegate(
-    published: Published, block: str, holders: Sequence[Holder], threshold: int, now: datetime
+    published: Published,
+    blocks: Iterable[str],
+    holders: Sequence[Holder],
+    threshold: int,
+    now: datetime,
 ) -> Change:
-    """Say who speaks for a block: `threshold` of `holders`, and nobody else.
+    """Say who speaks for each of these blocks: `threshold` of `holders`, and nobody else.
 
-    Where the block is published already, its role is signed anew by those who speak for it now.
+    Where a block is published already, its role is signed anew by those who speak for it now.
     Raises ProposalRefusedError when the threshold cannot be met or a key is named twice.
     """
     _refuse_bad_threshold(holders, threshold)
     targets = _next(published.targets.signed, TARGETS_DAYS, now)
-    delegations = _delegations(targets)
-    role = names.role_of(block)
-    for key in keys_of(targets, role):
-        targets.revoke_key(key.keyid, role)
-    delegations[role] = DelegatedRole(
-        name=role,
-        keyids=[],
-        threshold=threshold,
-        terminating=True,
-        paths=[names.paths_of(block)],
-    )
-    for holder in holders:
-        _admit(targets, holder, role)
     roles: dict[str, Metadata[Root] | Metadata[Targets]] = {names.TARGETS: Metadata(targets)}
-    if role in published.roles:
-        roles[role] = Metadata(_next(published.roles[role].signed, BLOCK_DAYS, now))
+    for block in blocks:
+        role = names.role_of(block)
+        for key in keys_of(targets, role):
+            targets.revoke_key(key.keyid, role)
+        _delegations(targets)[role] = DelegatedRole(
+            name=role,
+            keyids=[],
+            threshold=threshold,
+            terminating=True,
+            paths=[names.paths_of(block)],
+        )
+        for holder in holders:
+            _admit(targets, holder, role)
+        if role in published.roles:
+            roles[role] = Metadata(_next(published.roles[role].signed, BLOCK_DAYS, now))
     return Change(roles)
 
 
@@ -131,6 +135,14 @@ def deliver(
     )
     signed.targets = targets
     return Change({role: Metadata(signed)}, files)
+
+
+def together(several: Sequence[Change]) -> Change:
+    """Return changes of different roles as one."""
+    return Change(
+        {role: metadata for change in several for role, metadata in change.roles.items()},
+        {path: content for change in several for path, content in change.files.items()},
+    )
 
 
 def merged(known: Block | None, offered: Block) -> Block:

@@ -72,7 +72,7 @@ class World:
         self.publish(self.proposal(change, self.buren, self.heusden))
 
     def delegate(self, block: str, *parties: Party) -> None:
-        change = changes.delegate(self.published, block, parties, 2, self.clock)
+        change = changes.delegate(self.published, [block], parties, 2, self.clock)
         speaking = parties if self.published.block(block) else ()
         self.publish(self.proposal(change, self.buren, self.heusden, *speaking))
 

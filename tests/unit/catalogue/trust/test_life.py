@@ -154,7 +154,7 @@ def test_a_key_cannot_be_revoked_below_what_must_sign(world: World) -> None:
 
 def test_one_party_cannot_be_two(world: World) -> None:
     with pytest.raises(ProposalRefusedError, match="are one key"):
-        changes.delegate(world.published, "openwoo", [world.buren, world.buren], 2, world.clock)
+        changes.delegate(world.published, ["openwoo"], [world.buren, world.buren], 2, world.clock)
 
 
 def test_everything_can_be_renewed(world: World) -> None:
