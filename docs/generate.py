@@ -79,6 +79,9 @@ def inner_rows(
     if isinstance(part.get("items"), dict):
         target, names = followed(schema, part["items"])
         yield from rows(schema, target, f"{prefix}[].", (*inside, *names))
+    for branch in part.get("anyOf", ()):
+        target, names = followed(schema, branch)
+        yield from rows(schema, target, f"{prefix}.", (*inside, *names))
     others = part.get("additionalProperties")
     if isinstance(others, dict):
         for branch in others.get("anyOf", [others]):
@@ -116,7 +119,9 @@ def row(key: str, part: Mapping[str, Any], *, needed: bool) -> str:
 
 def kind(part: Mapping[str, Any]) -> str:
     """Name a value's kind as a person would."""
-    kinds = part.get("type", "anything")
+    if "anyOf" in part:
+        return " or ".join(kind(branch) for branch in part["anyOf"])
+    kinds = part.get("type", "text" if "$ref" in part else "anything")
     words = {"string": "text", "object": "mapping", "array": "list", "integer": "whole number"}
     named = [kinds] if isinstance(kinds, str) else [one for one in kinds if one != "null"]
     return " or ".join(words.get(one, one) for one in named)

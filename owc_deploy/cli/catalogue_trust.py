@@ -128,10 +128,22 @@ Example, with two of three who govern together, and a publisher:
 """,
 )
 @published_option
-@click.option("--key", "keys", multiple=True, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The public key of one who signs; repeated.",
+)
 @click.option("--threshold", default=2, show_default=True, help="How many must sign together.")
 @click.option(
-    "--publisher-key", "publishers", multiple=True, required=True, type=click.Path(path_type=Path)
+    "--publisher-key",
+    "publishers",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The public key of the publisher; may be repeated.",
 )
 @proposal_option
 def init(
@@ -163,7 +175,14 @@ Example:
 )
 @click.argument("blocks", nargs=-1, required=True, metavar="BLOCK...")
 @published_option
-@click.option("--key", "keys", multiple=True, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The public key of one who signs; repeated.",
+)
 @click.option("--threshold", default=2, show_default=True, help="How many must sign together.")
 @proposal_option
 def delegate(

@@ -148,9 +148,11 @@ def together(several: Sequence[Change]) -> Change:
 def merged(known: Block | None, offered: Block) -> Block:
     """Return a block with what is published of it and what is offered.
 
-    Releases stay listed for ever, so that going back to one stays verifiable; promises and
-    advisories that the offer does not mention stay too. Raises ProposalRefusedError when a release
-    is offered with another artefact than the one published.
+    Releases stay listed for ever, so that going back to one stays verifiable; promises,
+    advisories and a licence that the offer does not mention stay too.
+
+    Raises ProposalRefusedError when a release is offered with another artefact than the one
+    published.
     """
     if known is None:
         return offered
@@ -168,6 +170,7 @@ def merged(known: Block | None, offered: Block) -> Block:
     advisories.update({advisory.identifier: advisory for advisory in offered.advisories})
     return replace(
         offered,
+        licence=offered.licence or known.licence,
         guarantee=offered.guarantee or known.guarantee,
         support=offered.support or known.support,
         successor=offered.successor or known.successor,

@@ -6,60 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.desks import Desk, signed_by
 from unit.catalogue.archives import plugin_folder
-
-from owc_deploy.cli.main import run
-
-
-class Desk:
-    """One party's folder: its key, its copy of what is published, proposals it was handed."""
-
-    def __init__(self, root: Path, name: str, holder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.root = root / name
-        self.name = name
-        self.monkeypatch = monkeypatch
-        self.root.mkdir()
-        (self.root / "passphrase").write_text(f"canary-passphrase-of-{name}\n")
-        self("key", f"keys/{name}", "--holder", holder, "--passphrase-file", "passphrase")
-
-    def __call__(self, *words: str, exit_code: int = 0) -> None:
-        self.monkeypatch.chdir(self.root)
-        assert run(["catalogue", *words]) == exit_code
-
-    def signs(self, proposal: str, exit_code: int = 0) -> None:
-        self(
-            *("sign", f"proposals/{proposal}", "--key", f"keys/{self.name}"),
-            *("--passphrase-file", "passphrase", "--catalogue", "published", "--yes"),
-            exit_code=exit_code,
-        )
-
-    def publishes(self, *proposals: str, exit_code: int = 0) -> None:
-        self(
-            *("publish", *(f"proposals/{proposal}" for proposal in proposals)),
-            *("--key", f"keys/{self.name}", "--passphrase-file", "passphrase"),
-            *("--catalogue", "published"),
-            exit_code=exit_code,
-        )
-
-    def hands(self, proposal: str, to: "Desk") -> None:
-        shutil.copytree(
-            self.root / "proposals" / proposal, to.root / "proposals" / proposal, dirs_exist_ok=True
-        )
-
-    def copies_published(self, of: "Desk") -> None:
-        shutil.rmtree(self.root / "published", ignore_errors=True)
-        shutil.copytree(of.root / "published", self.root / "published")
-
-    def public_key(self, of: "Desk") -> str:
-        shutil.copy(of.root / f"keys/{of.name}.pub.json", self.root / "keys")
-        return f"keys/{of.name}.pub.json"
 
 
 @pytest.fixture
-def desks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Desk]:
+def desks(tmp_path: Path) -> dict[str, Desk]:
     """Buren (who also publishes), Heusden and Yard, after the ceremony that begins a catalogue."""
     desks = {
-        name: Desk(tmp_path, name, holder, monkeypatch)
+        name: Desk(tmp_path, name, holder)
         for name, holder in (
             ("buren", "Gemeente Buren"),
             ("heusden", "Gemeente Heusden"),
@@ -70,19 +25,11 @@ def desks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Desk]:
     buren, heusden, yard, publisher = desks.values()
     keys = [word for desk in (buren, heusden) for word in ("--key", publisher.public_key(desk))]
     publisher("init", "--catalogue", "published", *keys, "--publisher-key", "keys/publisher")
-    for desk in (buren, heusden):
-        publisher.hands("init", desk)
-        desk.signs("init")
-        desk.hands("init", publisher)
-        publisher.hands("init", heusden)
+    signed_by("init", publisher, buren, heusden)
     publisher.publishes("init")
     speakers = [word for desk in (buren, yard) for word in ("--key", publisher.public_key(desk))]
     publisher("delegate", "cmb2", "--catalogue", "published", *speakers)
-    for desk in (buren, heusden):
-        desk.copies_published(publisher)
-        publisher.hands("delegate-cmb2", desk)
-        desk.signs("delegate-cmb2")
-        desk.hands("delegate-cmb2", publisher)
+    signed_by("delegate-cmb2", publisher, buren, heusden)
     publisher.publishes("delegate-cmb2")
     yard.copies_published(publisher)
     buren.copies_published(publisher)
@@ -128,32 +75,22 @@ def test_a_release_goes_from_hand_to_hand(
     assert rows["block-cmb2"]["threshold"] == 2
 
 
-def test_a_guarantee_a_withdrawal_and_a_stolen_key(
-    desks: dict[str, Desk], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_guarantee_a_withdrawal_and_a_stolen_key(desks: dict[str, Desk], tmp_path: Path) -> None:
     buren, heusden, yard, publisher = desks.values()
     delivered(desks, "2.11.0")
     promise = ("--by", "Gemeente Buren", "--from-date", "2026-01-01", "--until-date", "2027-01-01")
     publisher("guarantee", "cmb2", *promise, "--catalogue", "published")
     publisher("withdraw", "cmb2", "2.11.0", "--reason", "x", "--catalogue", "published")
-    for desk in (buren, yard):
-        desk.copies_published(publisher)
-        publisher.hands("guarantee-cmb2", desk)
-        desk.signs("guarantee-cmb2")
-        desk.hands("guarantee-cmb2", publisher)
+    signed_by("guarantee-cmb2", publisher, buren, yard)
     publisher.publishes("guarantee-cmb2")
     publisher.publishes("withdraw-cmb2-2.11.0", exit_code=1)  # made before the guarantee
-    fresh = Desk(tmp_path, "yard-2", "Yard", monkeypatch)
+    fresh = Desk(tmp_path, "yard-2", "Yard")
     stolen = publisher.public_key(yard)
     new = publisher.public_key(fresh)
     publisher(
         "revoke", stolen, "--by", new, "--catalogue", "published", "--proposal", "proposals/r"
     )
-    for desk in (buren, heusden, fresh):
-        desk.copies_published(publisher)
-        publisher.hands("r", desk)
-        desk.signs("r")
-        desk.hands("r", publisher)
+    signed_by("r", publisher, buren, heusden, fresh)
     yard.copies_published(publisher)
     publisher.hands("r", yard)
     yard.signs("r", exit_code=1)
