@@ -143,8 +143,8 @@ def test_a_withdrawn_release_is_told(signed: Signed) -> None:
         *("withdraw", "lab-news", "1.1.0", "--reason", "shows drafts", "--catalogue", "published")
     )
     signed.publish("withdraw-lab-news-1.1.0", signed.buren, signed.yard)
-    outdated = signed.town.owc("outdated", "buren", check=False)
-    assert "withdrawn" in outdated.stdout + outdated.stderr
+    plan = signed.town.owc("plan", "buren")
+    assert "lab-news 1.1.0 is withdrawn: shows drafts" in plan.stdout + plan.stderr
 
 
 def test_nothing_new_is_installed_from_a_stale_or_altered_catalogue_but_a_rollback_works(
