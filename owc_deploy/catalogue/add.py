@@ -16,6 +16,7 @@ from owc_deploy.catalogue.models import (
     Advisory,
     Block,
     BlockRelease,
+    Channel,
     Conflict,
     Gate,
     Guarantee,
@@ -30,6 +31,7 @@ from owc_deploy.fleet.constraints import parse_constraint, parse_version
 
 # The fields that a request and a release have in common.
 _RELEASE_DETAILS = (
+    "channel",
     "source",
     "commit",
     "php",
@@ -88,6 +90,7 @@ class AddRequest:
     support: str | None = None
     successor: str | None = None
     advisories: tuple[Advisory, ...] = ()
+    channel: Channel = "stable"
     source: str = ""
     commit: str = ""
     php: str = "*"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import click
 from owc_deploy.catalogue.add import AddRequest, AddResult, add_release
 from owc_deploy.catalogue.document import block_document
 from owc_deploy.catalogue.listing import read_metadata, read_source_list
-from owc_deploy.catalogue.models import Block, Catalogue, Kind, Requirement
+from owc_deploy.catalogue.models import Block, BlockRelease, Catalogue, Channel, Kind, Requirement
 from owc_deploy.catalogue.read import artefact_path, read_catalogue, verify_artefact
 from owc_deploy.cli.options import fleet_option, format_option
 from owc_deploy.cli.view import narrate, print_json, print_table
@@ -27,14 +28,37 @@ SCHEMA_VERSION = 1
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+# Verbs in files of their own: verb -> module in owc_deploy.cli, and the command in it.
+_VERBS = {
+    "promote": ("promote", "command"),
+}
+
+
+class _Verbs(click.Group):
+    """A group that imports the verbs of other modules only when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_VERBS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return super().get_command(ctx, cmd_name)
+        module, name = _VERBS[cmd_name]
+        command = getattr(importlib.import_module(f"owc_deploy.cli.{module}"), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(cmd_name)
+        return command
+
+
 @click.group(
+    cls=_Verbs,
     epilog="""
 \b
 Examples:
   owc-deploy catalogue add openwoo-4.3.0.zip --name openwoo --kind plugin
   owc-deploy catalogue build source.yml --catalogue catalogue
   owc-deploy catalogue list
-"""
+""",
 )
 def command() -> None:
     """List, add and verify blocks and the artefacts that carry them."""
@@ -84,6 +108,11 @@ Examples:
     help="The plugin's file (default: the one with a plugin header). Must be said where it is "
     "another than the block's.",
 )
+@click.option(
+    "--channel",
+    type=click.Choice(get_args(Channel)),
+    help="beta: only for sites that ask for it (default: stable).",
+)
 @click.option("--php", help="The PHP versions on which it runs, such as '>=8.1'.")
 @click.option("--wordpress", help="The WordPress versions on which it runs, such as '>=6.7'.")
 @click.option("--requires", multiple=True, help="What must be active first; may be repeated.")
@@ -119,7 +148,7 @@ def add(
     if provides:
         details["provides"] = provides
     request = AddRequest(archive=source, folder=folder_name, **details)
-    result = add_release(_folder(fleet_root, folder), request)
+    result = add_release(catalogue_folder(fleet_root, folder), request)
     if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "releases": [_result_document(result)]})
     else:
@@ -152,7 +181,7 @@ def build(source: Path, fleet_root: Path, folder: Path | None, output_format: st
 
     One release that is refused leaves the others alone; the exit code is 1 then.
     """
-    destination = _folder(fleet_root, folder)
+    destination = catalogue_folder(fleet_root, folder)
     results, refused = [], 0
     for request in read_source_list(source):
         try:
@@ -180,7 +209,7 @@ def build(source: Path, fleet_root: Path, folder: Path | None, output_format: st
 @format_option
 def list_blocks(fleet_root: Path, folder: Path | None, output_format: str) -> None:
     """List every block with its newest release."""
-    catalogue = read_catalogue(_folder(fleet_root, folder))
+    catalogue = read_catalogue(catalogue_folder(fleet_root, folder))
     if output_format == "json":
         print_json(
             {
@@ -204,7 +233,7 @@ def list_blocks(fleet_root: Path, folder: Path | None, output_format: str) -> No
 @format_option
 def show(name: str, fleet_root: Path, folder: Path | None, output_format: str) -> None:
     """Show one block with all its releases."""
-    catalogue = read_catalogue(_folder(fleet_root, folder))
+    catalogue = read_catalogue(catalogue_folder(fleet_root, folder))
     block = _block(catalogue, name)
     if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "name": name, **block_document(block)})
@@ -222,7 +251,7 @@ def show(name: str, fleet_root: Path, folder: Path | None, output_format: str) -
         ("Version", "Header", "PHP", "WordPress", "Needs", "SHA-256"),
         [
             (
-                release.version + (" (withdrawn)" if release.withdrawn else ""),
+                release.version + _standing_of(release),
                 release.header_version or "-",
                 release.php,
                 release.wordpress,
@@ -251,7 +280,9 @@ Examples:
 def stewards(fleet_root: Path, folder: Path | None, output_format: str) -> None:
     """Show who guarantees each block, until when, and which sites of the fleet depend on it."""
     fleet = None if folder is not None else load_fleet(fleet_root)
-    catalogue = read_catalogue(fleet.settings.catalogue if fleet else _folder(fleet_root, folder))
+    catalogue = read_catalogue(
+        fleet.settings.catalogue if fleet else catalogue_folder(fleet_root, folder)
+    )
     today = datetime.now(UTC).date()
     rows = [
         _steward(block, fleet.locks if fleet else {}, today)
@@ -302,7 +333,7 @@ def _steward(block: Block, locks: Mapping[str, Lock], today: date) -> dict[str, 
 @format_option
 def verify(fleet_root: Path, folder: Path | None, output_format: str) -> int:
     """Hash every artefact again; exit 1 and name what is damaged or missing."""
-    root = _folder(fleet_root, folder)
+    root = catalogue_folder(fleet_root, folder)
     catalogue = read_catalogue(root)
     damaged = []
     count = 0
@@ -322,7 +353,8 @@ def verify(fleet_root: Path, folder: Path | None, output_format: str) -> int:
     return CatalogueError.exit_code if damaged else 0
 
 
-def _folder(fleet_root: Path, folder: Path | None) -> Path:
+def catalogue_folder(fleet_root: Path, folder: Path | None) -> Path:
+    """Return the folder that `--catalogue` names, or else the one of the fleet."""
     return folder if folder is not None else load_fleet(fleet_root).settings.catalogue
 
 
@@ -352,6 +384,12 @@ def _needs(requirement: Requirement) -> str:
         return f"{requirement.function}()"
     constraint = "" if requirement.version == "*" else f" {requirement.version}"
     return " or ".join(requirement.any_of) + constraint
+
+
+def _standing_of(release: BlockRelease) -> str:
+    if release.withdrawn:
+        return " (withdrawn)"
+    return " (beta)" if release.channel == "beta" else ""
 
 
 def _newest(block: Block) -> str:

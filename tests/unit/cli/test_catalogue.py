@@ -157,3 +157,41 @@ def test_a_guarantee_on_a_day_that_is_not_is_refused(
 ) -> None:
     assert add_guaranteed(tmp_path, catalogue, "2026-02-31") == 3
     assert "guarantee.until_date" in capsys.readouterr().err
+
+
+def test_a_beta_becomes_stable_with_the_same_artefact(
+    tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = plugin_zip(tmp_path / "cmb2.zip")
+    words = ("add", archive, "--name", "cmb2", "--kind", "plugin", "--php", ">=7.4")
+    assert typed(catalogue, *words, "--channel", "beta") == 0
+    capsys.readouterr()
+    assert typed(catalogue, "show", "cmb2", "--format", "json") == 0
+    (beta,) = as_json(capsys)["releases"]
+    assert beta["channel"] == "beta"
+    assert typed(catalogue, "promote", "cmb2", "2.11.0") == 0
+    assert typed(catalogue, "promote", "cmb2", "v2.11.0") == 0
+    assert capsys.readouterr().out == (
+        "cmb2 2.11.0 is stable now\ncmb2 v2.11.0 was stable already\n"
+    )
+    assert typed(catalogue, "show", "cmb2", "--format", "json") == 0
+    (stable,) = as_json(capsys)["releases"]
+    assert stable == {key: value for key, value in beta.items() if key != "channel"}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "said"),
+    [("cmb2", "3", "holds no cmb2 3"), ("other", "2.11.0", "no other"), ("cmb2", "x", "version")],
+)
+def test_what_cannot_be_promoted(
+    tmp_path: Path,
+    catalogue: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    version: str,
+    said: str,
+) -> None:
+    archive = plugin_zip(tmp_path / "cmb2.zip")
+    assert typed(catalogue, "add", archive, "--name", "cmb2", "--kind", "plugin") == 0
+    assert typed(catalogue, "promote", name, version) == 1
+    assert said in capsys.readouterr().err
