@@ -16,7 +16,6 @@ from owc_deploy.catalogue.models import (
     Advisory,
     Block,
     BlockRelease,
-    Channel,
     Conflict,
     Gate,
     Guarantee,
@@ -28,6 +27,7 @@ from owc_deploy.catalogue.read import artefact_path, sha256_of_file
 from owc_deploy.catalogue.write import incoming_file, record
 from owc_deploy.errors import CatalogueError
 from owc_deploy.fleet.constraints import parse_constraint, parse_version
+from owc_deploy.fleet.models import Channel
 
 # The fields that a request and a release have in common.
 _RELEASE_DETAILS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from owc_deploy.catalogue.errors import Refusal, ResolutionError
 from owc_deploy.catalogue.models import Catalogue
@@ -30,7 +31,8 @@ def _refusals(fleet: Fleet, catalogue: Catalogue, site: str) -> tuple[Refusal, .
     manifest = fleet.manifests[site]
     server = fleet.servers[manifest.servers.web[0]]
     try:
-        resolve(manifest, server, catalogue, previous=fleet.locks.get(site))
+        today = datetime.now(UTC).date()
+        resolve(manifest, server, catalogue, previous=fleet.locks.get(site), today=today)
     except ResolutionError as error:
         return error.refusals
     return ()

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from owc_deploy.fleet.models import Channel
+
 Kind = Literal["plugin", "theme", "mu-plugin", "core", "language", "tool"]
-Channel = Literal["stable", "beta"]
 
 
 @dataclass(frozen=True, slots=True)

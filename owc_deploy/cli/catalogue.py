@@ -13,13 +13,13 @@ import click
 from owc_deploy.catalogue.add import AddRequest, AddResult, add_release
 from owc_deploy.catalogue.document import block_document
 from owc_deploy.catalogue.listing import read_metadata, read_source_list
-from owc_deploy.catalogue.models import Block, BlockRelease, Catalogue, Channel, Kind, Requirement
+from owc_deploy.catalogue.models import Block, BlockRelease, Catalogue, Kind, Requirement
 from owc_deploy.catalogue.read import artefact_path, read_catalogue, verify_artefact
 from owc_deploy.cli.options import fleet_option, format_option
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.errors import CatalogueError, UsageError
 from owc_deploy.fleet.load import load_fleet
-from owc_deploy.fleet.models import Lock
+from owc_deploy.fleet.models import Channel, Lock
 from owc_deploy.fleet.rules import closest
 from owc_deploy.plan.stewardship import has_lapsed, standing
 
