@@ -376,7 +376,8 @@ HOLD = Hold("the auditor looks at it", "2026-12-31")
             BlockChoice("base", "^3.9"),
             ("blocks", "base"),
             (
-                "no stable release of base is ^3.9: the catalogue holds 3.8; 3.9.0 is there in beta "
+                "no stable release of base is ^3.9: the catalogue holds 3.8; 3.9.0 is "
+                "there in beta "
                 "only; 3.7 was withdrawn (leaks). Write `^3.8`, or take the beta: "
                 '`base: {version: "^3.9", channel: beta}`.'
             ),
@@ -398,7 +399,8 @@ HOLD = Hold("the auditor looks at it", "2026-12-31")
             BlockChoice("top"),
             ("blocks", "top"),
             (
-                "add-on 1.0 (needed by kit, which top needs) needs base ^3.9; 3.9.0 is there in beta "
+                "add-on 1.0 (needed by kit, which top needs) needs base ^3.9; 3.9.0 is "
+                "there in beta "
                 "only, the stable ones are 3.8. To take the beta, write under blocks: "
                 '`base: {version: "^3.9", channel: beta}`.'
             ),
@@ -427,7 +429,8 @@ def test_what_is_there_in_beta_only(chosen: BlockChoice, place: Any, said: str) 
             (BlockChoice("base", hold=HOLD), BlockChoice("add-on")),
             (
                 "add-on 1.0 needs base ^3.9; base is held at 3.8 (until "
-                "2026-12-31: the auditor looks at it). Take the hold on base away, or leave out what "
+                "2026-12-31: the auditor looks at it). Take the hold on base away, or "
+                "leave out what "
                 "needs another release of it."
             ),
         ),

@@ -134,7 +134,7 @@ def _compared(
     return None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(catalogues, manifests)
 def test_the_answer_is_the_best_of_every_set(offered: Catalogue, asked: Manifest) -> None:
     lock = _compared(offered, asked, None, frozenset())
@@ -142,7 +142,7 @@ def test_the_answer_is_the_best_of_every_set(offered: Catalogue, asked: Manifest
         assert resolve(asked, SERVER, offered, previous=lock) == lock
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(catalogues, catalogues, manifests, manifests, st.data())
 def test_an_update_changes_no_more_than_it_must(
     before: Catalogue, now: Catalogue, earlier: Manifest, asked: Manifest, data: Any
@@ -154,6 +154,43 @@ def test_an_update_changes_no_more_than_it_must(
     named = [choice.name for choice in asked.blocks]
     only = data.draw(st.sets(st.sampled_from([*named, "wordpress", "php"]), max_size=2))
     _compared(now, asked, previous, frozenset(only))
+
+
+calm_releases = st.builds(
+    release,
+    st.sampled_from(("1", "2", "3", "4")),
+    requires=st.lists(
+        st.builds(lambda name, version: needs(name, version=version), names, constraints),
+        max_size=1,
+    ).map(tuple),
+    conflicts=st.lists(st.builds(conflict, names, constraints), max_size=1).map(tuple),
+    train=st.sampled_from((None, None, None, "t")),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.data(), st.sets(names, min_size=2, max_size=4))
+def test_an_update_that_drags_others_along_changes_the_fewest(data: Any, chosen: set[str]) -> None:
+    listed = {
+        name: data.draw(
+            st.lists(
+                calm_releases.filter(functools.partial(_is_apart, name)),
+                min_size=2,
+                max_size=4,
+                unique_by=lambda item: item.version,
+            )
+        )
+        for name in NAMES
+    }
+    bare = [block(name, *(item.version for item in some)) for name, some in listed.items()]
+    pins = [
+        (name, data.draw(st.sampled_from([item.version for item in listed[name]])))
+        for name in sorted(chosen)
+    ]
+    previous = resolve(manifest(*pins), SERVER, catalogue(*bare))
+    offered = catalogue(*(block(name, *some) for name, some in listed.items()))
+    only = data.draw(st.sets(st.sampled_from(sorted(chosen)), max_size=1))
+    _compared(offered, manifest(*sorted(chosen)), previous, frozenset(only))
 
 
 @settings(max_examples=60, deadline=None)

@@ -171,7 +171,8 @@ def test_holds_are_told(tmp_path: Path) -> None:
         assert {change.name for change in item.changes} == set()
         assert [str(held) for held in item.holds] == [
             (
-                "WARNING: cmb2 is held at 2.10.1 until 2026-12-31, which has a known vulnerability, "
+                "WARNING: cmb2 is held at 2.10.1 until 2026-12-31, which has a known "
+                "vulnerability, "
                 "CVE-2026-1 (high): leaks credentials; the hold says: the portal is tested"
             )
         ]
