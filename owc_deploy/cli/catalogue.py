@@ -30,6 +30,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Verbs in files of their own: verb -> module in owc_deploy.cli, and the command in it.
 _VERBS = {
+    "import-publiccode": ("publiccode", "import_one"),
+    "lint-publiccode": ("publiccode", "lint"),
     "promote": ("promote", "command"),
 }
 

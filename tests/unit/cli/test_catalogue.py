@@ -195,3 +195,27 @@ def test_what_cannot_be_promoted(
     assert typed(catalogue, "add", archive, "--name", "cmb2", "--kind", "plugin") == 0
     assert typed(catalogue, "promote", name, version) == 1
     assert said in capsys.readouterr().err
+
+
+def test_publiccode_is_judged_and_corrected(
+    tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, target = tmp_path / "publiccode.yml", tmp_path / "corrected.yml"
+    file.write_text("name: Blok\nlegal:\n\tlicense: EUPL-1.2\npubliccodeYmlVersion: '0.4'\n")
+    assert run(["catalogue", "lint-publiccode", str(file), "--no-catalogue"]) == 3
+    out = capsys.readouterr().out
+    assert f"{file}:3:1: a tab indents this line" in out
+    assert f"{file}:1:1: `maintenance` is missing" in out
+    words = ["catalogue", "import-publiccode", str(file), "--no-catalogue", "--write", str(target)]
+    before = file.read_bytes()
+    assert run(words) == 0
+    assert capsys.readouterr().out == "title: Blok\nlicence: EUPL-1.2\n"
+    assert target.read_text().endswith(
+        "publiccodeYmlVersion: '0.4'\nname: Blok\nlegal:\n  license: EUPL-1.2\n"
+    )
+    assert file.read_bytes() == before
+    assert run(words) == 2
+    assert "exists, and is not overwritten" in capsys.readouterr().err
+    assert run([*words[:4], "--format", "json"]) == 0
+    assert as_json(capsys)["details"] == {"title": "Blok", "licence": "EUPL-1.2"}
+    assert typed(catalogue, "lint-publiccode", file) == 1
