@@ -24,7 +24,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from owc_deploy.catalogue.packages import PHP, WORDPRESS, WP_CLI, Ask, Packages
+from owc_deploy.catalogue.packages import PHP, WORDPRESS, WP_CLI, Ask, Candidate, Packages
 from owc_deploy.catalogue.question import Question, chosen_asks
 from owc_deploy.catalogue.search import Fit, Misfit, Scope, options_for, search, usable
 
@@ -203,6 +203,8 @@ class _Deciding:
         Any set of wishes that cannot be granted together has to lose one; so the fewest to give up
         are the smallest that have one of each such set. Those sets are found as they are needed.
         """
+        if all(wish.accepts(self._found(wish.name)) for wish in wishes):
+            return wishes, self.fit
         clashes: list[frozenset[Ask]] = []
         while True:
             given_up = _fewest_of_each(wishes, clashes)
@@ -211,6 +213,9 @@ class _Deciding:
             if isinstance(found, Fit):
                 return rest, found
             clashes.append(frozenset(self._clash_in(rest)))
+
+    def _found(self, name: str) -> Candidate:
+        return self.fit.mapping.get(name, self.packages.absence(name))
 
     def _clash_in(self, wishes: tuple[Ask, ...]) -> tuple[Ask, ...]:
         """Return wishes that cannot be granted together, and could be without any one of them."""

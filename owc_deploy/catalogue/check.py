@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from owc_deploy.catalogue.errors import Refusal, ResolutionError
@@ -25,6 +25,13 @@ def problems_of(fleet: Fleet, catalogue: Catalogue) -> tuple[Problem, ...]:
     for lock in fleet.locks.values():
         findings += _lock_findings(lock, catalogue)
     return tuple(sorted(_located(fleet, finding) for finding in findings))
+
+
+def places_of(fleet: Fleet, site: str, refusals: Iterable[Refusal]) -> tuple[str, ...]:
+    """Return for each refusal where in the site's manifest to look: `sites/heusden.yml:12`."""
+    manifest = fleet.manifests[site]
+    located = (_located(fleet, _finding(manifest, refusal)) for refusal in refusals)
+    return tuple(f"{problem.file}:{problem.line}" for problem in located)
 
 
 def _refusals(fleet: Fleet, catalogue: Catalogue, site: str) -> tuple[Refusal, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
+from owc_deploy.catalogue.check import places_of
 from owc_deploy.catalogue.errors import Refusal, ResolutionError
 from owc_deploy.catalogue.holds import HoldStanding, holds_of
 from owc_deploy.catalogue.models import Advisory, Catalogue
@@ -33,7 +34,8 @@ class LockChange:
 class Relocked:
     """What became of one site's lock.
 
-    `lock` is `None` when it was refused, for the reasons in `refusals`. `is_written` tells whether
+    `lock` is `None` when it was refused, for the reasons in `refusals`; `places` says of each in
+    which file and on which line to look. `is_written` tells whether
     the file already says exactly this.
     """
 
@@ -42,6 +44,7 @@ class Relocked:
     is_written: bool = False
     changes: tuple[LockChange, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    places: tuple[str, ...] = ()
     warnings: tuple[tuple[LockedArtefact, Advisory], ...] = ()
     holds: tuple[HoldStanding, ...] = ()
 
@@ -123,7 +126,8 @@ def _relock(
             today=today,
         )
     except ResolutionError as error:
-        return Relocked(site, None, refusals=error.refusals, holds=holds)
+        places = places_of(fleet, site, error.refusals)
+        return Relocked(site, None, refusals=error.refusals, places=places, holds=holds)
     return Relocked(
         site,
         lock,

@@ -136,7 +136,7 @@ def print_relocked(relocked: Sequence[Relocked], *, check: bool) -> None:
                 f"{advisory.identifier} ({advisory.severity}): {advisory.summary}"
             )
         if item.refusals:
-            narrate(str(ResolutionError(item.site, item.refusals)))
+            narrate(str(ResolutionError(item.site, item.refusals, item.places)))
     same = sum(1 for item in relocked if item.is_written)
     refused = sum(1 for item in relocked if item.refusals)
     counts = (

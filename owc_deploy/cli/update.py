@@ -76,5 +76,5 @@ def _narrate(result: Relocked) -> None:
         before, after = change.before or "new", change.after or "gone"
         narrate(f"{result.site}: {change.name} {before} -> {after}")
     narrate_holds(result)
-    for refusal in result.refusals:
-        narrate(f"{result.site}: {refusal}")
+    for place, refusal in zip(result.places, result.refusals, strict=True):
+        narrate(f"{result.site}: {place}: {refusal}")
