@@ -27,9 +27,11 @@ from owc_deploy.catalogue.read import artefact_path, sha256_of_file
 from owc_deploy.catalogue.write import incoming_file, record
 from owc_deploy.errors import CatalogueError
 from owc_deploy.fleet.constraints import parse_constraint, parse_version
+from owc_deploy.fleet.models import Channel
 
 # The fields that a request and a release have in common.
 _RELEASE_DETAILS = (
+    "channel",
     "source",
     "commit",
     "php",
@@ -88,6 +90,7 @@ class AddRequest:
     support: str | None = None
     successor: str | None = None
     advisories: tuple[Advisory, ...] = ()
+    channel: Channel = "stable"
     source: str = ""
     commit: str = ""
     php: str = "*"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 from owc_deploy.catalogue.errors import Refusal, ResolutionError
 from owc_deploy.catalogue.models import Catalogue
@@ -26,11 +27,19 @@ def problems_of(fleet: Fleet, catalogue: Catalogue) -> tuple[Problem, ...]:
     return tuple(sorted(_located(fleet, finding) for finding in findings))
 
 
+def places_of(fleet: Fleet, site: str, refusals: Iterable[Refusal]) -> tuple[str, ...]:
+    """Return for each refusal where in the site's manifest to look: `sites/heusden.yml:12`."""
+    manifest = fleet.manifests[site]
+    located = (_located(fleet, _finding(manifest, refusal)) for refusal in refusals)
+    return tuple(f"{problem.file}:{problem.line}" for problem in located)
+
+
 def _refusals(fleet: Fleet, catalogue: Catalogue, site: str) -> tuple[Refusal, ...]:
     manifest = fleet.manifests[site]
     server = fleet.servers[manifest.servers.web[0]]
     try:
-        resolve(manifest, server, catalogue, previous=fleet.locks.get(site))
+        today = datetime.now(UTC).date()
+        resolve(manifest, server, catalogue, previous=fleet.locks.get(site), today=today)
     except ResolutionError as error:
         return error.refusals
     return ()

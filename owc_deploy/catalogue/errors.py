@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from owc_deploy.errors import CatalogueError, OwcError
@@ -40,15 +41,21 @@ class Refusal:
 
 
 class ResolutionError(OwcError):
-    """A manifest asks for a set that the catalogue cannot give; every reason is in `refusals`."""
+    """A manifest asks for a set that the catalogue cannot give; every reason is in `refusals`.
+
+    `places` says of each in which file and on which line to look, where that is known.
+    """
 
     reference = "resolution"
     exit_code = 3
 
-    def __init__(self, site: str, refusals: Iterable[Refusal]) -> None:
+    def __init__(self, site: str, refusals: Iterable[Refusal], places: Sequence[str] = ()) -> None:
         self.site = site
         self.refusals = tuple(refusals)
-        reasons = "\n".join(f"  - {refusal}" for refusal in self.refusals)
+        said = itertools.zip_longest(
+            (f"{place}: " for place in places), self.refusals, fillvalue=""
+        )
+        reasons = "\n".join(f"  - {place}{refusal}" for place, refusal in said)
         super().__init__(
             f"the manifest of {site} cannot be resolved:\n{reasons}",
             hint=f"owc-deploy validate, after changing sites/{site}.yml",

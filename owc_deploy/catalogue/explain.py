@@ -21,7 +21,14 @@ from owc_deploy.catalogue.packages import (
     Packages,
     language_name,
 )
-from owc_deploy.catalogue.question import Question, caret, chosen_asks, listed
+from owc_deploy.catalogue.question import (
+    Question,
+    caret,
+    chosen_asks,
+    in_beta_only,
+    listed,
+    with_beta,
+)
 from owc_deploy.catalogue.search import Cause, Misfit, Scope, options_for, search, usable
 
 CHOOSE_PROVIDER = "choose-provider"
@@ -145,7 +152,7 @@ class _Telling:
             if all(cause.parent is None for cause in causes):
                 return self._language()
         place = self._place(name, causes, needed_by)
-        said = [_says(cause, needed_by) for cause in causes]
+        said = [_says(cause, needed_by, self.scope) for cause in causes]
         asks = [cause.requirement for cause in causes]
         if name == PHP:
             return self._php(place, said, asks)
@@ -269,7 +276,7 @@ class _Telling:
                 f"{sentence}, and {name} may not run on a site in {self.scope.environment}.",
             )
         held = usable(self.packages, self.scope, name)
-        versions = [candidate.version for candidate in self.packages.candidates[name]]
+        versions = [candidate.version for candidate in held]
         fitting = [candidate for candidate in held if all(ask.accepts(candidate) for ask in asks)]
         if fitting and name not in self.scope.chosen and not self.scope.may_add:
             return Refusal(
@@ -281,11 +288,29 @@ class _Telling:
             )
         holds = listed(versions) or "no release that may be chosen"
         others = [ask for ask in asks if ask.kind != "chosen"]
-        would_do = [
+        would_do = [c.version for c in held if all(ask.accepts(c) for ask in others)]
+        betas = [
             c.version
             for c in self.packages.candidates[name]
-            if all(ask.accepts(c) for ask in others)
+            if c not in held and all(ask.accepts(c) for ask in asks)
         ]
+        if name in self.scope.held:
+            return Refusal(
+                place,
+                "held",
+                f"{sentence}; {name} is held at {self.scope.locked[name]} "
+                f"({self.scope.held[name]}).",
+                f"Take the hold on {name} away, or leave out what needs another release of it.",
+            )
+        if betas:
+            said_of_them = f"{sentence}; {in_beta_only(betas)}"
+            chosen = dict(self.question.blocks).get(name, f"^{caret(betas).removeprefix('^')}")
+            return Refusal(
+                place,
+                "beta-only",
+                f"{said_of_them}, the stable ones are {holds}.",
+                f"To take the beta, write under blocks: {with_beta(name, chosen)}.",
+            )
         if would_do and len(others) < len(asks):
             advice = f'Write `{name}: "{caret(would_do)}"`.'
         elif would_do:
@@ -340,7 +365,7 @@ def _is_language(cause: Cause) -> bool:
     return cause.parent is not None and cause.parent.name.startswith(_LANGUAGE)
 
 
-def _says(cause: Cause, needed_by: Mapping[str, str]) -> str:
+def _says(cause: Cause, needed_by: Mapping[str, str], scope: Scope) -> str:
     ask = cause.requirement
     thing = {PHP: "PHP", WORDPRESS: "WordPress"}.get(ask.name, ask.name)
     if cause.parent is None:
@@ -349,10 +374,22 @@ def _says(cause: Cause, needed_by: Mapping[str, str]) -> str:
     if asker.name == WORDPRESS:
         who = f"WordPress {asker.version}"
     elif asker.name in needed_by:
-        who = f"{asker} (needed by {needed_by[asker.name]})"
+        who = f"{asker} ({_chain(asker.name, needed_by)})"
+    elif asker.name in scope.held:
+        who = f"{asker} (held {scope.held[asker.name]})"
     else:
         who = str(asker)
     return f"{who} {_wants(ask, thing)}"
+
+
+def _chain(name: str, needed_by: Mapping[str, str]) -> str:
+    """Say by which way a block comes in, up to one that the manifest names."""
+    way = []
+    while name in needed_by and needed_by[name] not in way:
+        name = needed_by[name]
+        way.append(name)
+    first, *others = way
+    return f"needed by {first}" + "".join(f", which {other} needs" for other in others)
 
 
 def _wants(ask: Ask, thing: str) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from owc_deploy.fleet.models import Channel
+
 Kind = Literal["plugin", "theme", "mu-plugin", "core", "language", "tool"]
 
 
@@ -95,7 +97,8 @@ class BlockRelease:
     installed version: from others it cannot be reached in one step. `size_bytes` is of the archive.
     `folder` and `main_file` are the release's own where a rename made them other than the block's,
     else empty. `database_version` is of WordPress itself: the version of the database that its code
-    works with, 0 when not known.
+    works with, 0 when not known. `channel` is `beta` where only sites that ask for it may take it;
+    a beta that proved itself becomes stable by changing this, with the same artefact.
     """
 
     version: str
@@ -105,6 +108,7 @@ class BlockRelease:
     folder: str = ""
     main_file: str = ""
     database_version: int = 0
+    channel: Channel = "stable"
     source: str = ""
     commit: str = ""
     php: str = "*"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 
 from owc_deploy.catalogue.errors import ResolutionError
+from owc_deploy.catalogue.holds import HoldStanding, holds_of
 from owc_deploy.catalogue.models import Advisory, Catalogue
 from owc_deploy.catalogue.packages import WORDPRESS, WP_CLI
 from owc_deploy.catalogue.question import Question
@@ -20,7 +22,8 @@ class Standing:
 
     `locked` is what its lock holds, `allowed` the newest that the manifest allows beside everything
     else, `newest` the newest in the catalogue; each is `None` when there is none. `held_back` says
-    in words why `allowed` is not `newest`. `advisories` are the known vulnerabilities of `locked`.
+    in words why `allowed` is not `newest`. `advisories` are the known vulnerabilities of `locked`;
+    `hold` is the manifest's on it, where there is one.
     """
 
     site: str
@@ -31,29 +34,47 @@ class Standing:
     newest: str | None
     held_back: str = ""
     advisories: tuple[Advisory, ...] = ()
+    hold: HoldStanding | None = None
 
     @property
     def is_outdated(self) -> bool:
-        """Whether anything newer, or safer, exists."""
+        """Whether anything newer, or safer, exists, or a hold needs looking at."""
+        if self.hold is not None and (self.hold.is_over or self.hold.danger):
+            return True
         return bool(self.advisories) or self.locked != self.newest or self.locked != self.allowed
 
 
 def standings_of(
-    manifest: Manifest, server: Server, catalogue: Catalogue, lock: Lock | None
+    manifest: Manifest,
+    server: Server,
+    catalogue: Catalogue,
+    lock: Lock | None,
+    today: date | None = None,
 ) -> tuple[Standing, ...]:
-    """Compare a site's lock with what it could have, in the order of a lock's artefacts."""
+    """Compare a site's lock with what it could have, in the order of a lock's artefacts.
+
+    Holds run out before `today`, which is this day where it is not given.
+    """
+    day = today or datetime.now(UTC).date()
     refused = ""
     try:
-        renewed = {a.name: a for a in resolve(manifest, server, catalogue).artefacts}
+        renewed = {
+            a.name: a
+            for a in resolve(
+                manifest, server, catalogue, previous=lock, upgrade=True, today=day
+            ).artefacts
+        }
     except ResolutionError as error:
         renewed = {}
         refused = " ".join(str(refusal) for refusal in error.refusals)
     locked = {artefact.name: artefact for artefact in lock.artefacts} if lock else {}
-    question = Question.of(manifest, server, (), frozenset())
-    return tuple(
+    question = Question.of(manifest, server, previous=lock, upgrade=True, today=day)
+    holds = {hold.name: hold for hold in holds_of(manifest, lock, catalogue, day)}
+    standings = (
         _standing(manifest.site, catalogue, question, locked.get(name), name, renewed, refused)
         for name in dict.fromkeys((*locked, *renewed))
     )
+    return tuple(replace(standing, hold=holds.get(standing.name)) for standing in standings)
 
 
 def _standing(
@@ -69,7 +90,7 @@ def _standing(
     artefact = locked or allowed
     if artefact is None:
         raise TypeError(site)
-    newest = newest_of(catalogue, artefact.name)
+    newest = newest_of(catalogue, artefact.name, beta=question.scope().takes_beta(artefact.name))
     held_back = refused
     if not refused and allowed is None:
         held_back = "it is not needed any more"
@@ -87,12 +108,19 @@ def _standing(
     )
 
 
-def newest_of(catalogue: Catalogue, name: str) -> str | None:
-    """Return the newest release that is neither withdrawn nor, if it can be had, a prerelease."""
+def newest_of(catalogue: Catalogue, name: str, *, beta: bool = False) -> str | None:
+    """Return the newest release that is neither withdrawn nor, if it can be had, a prerelease.
+
+    One in the channel `beta` only counts with `beta`.
+    """
     block = catalogue.blocks.get(name)
     if block is None:
         return None
-    versions = [release.version for release in block.releases if release.withdrawn is None]
+    versions = [
+        release.version
+        for release in block.releases
+        if release.withdrawn is None and (beta or release.channel == "stable")
+    ]
     return max(
         versions,
         key=lambda text: (not parse_version(text).is_prerelease, parse_version(text)),
@@ -113,6 +141,13 @@ def _held_back(
         **dict(question.blocks),
     }
     constraint = constraints.get(artefact.name, "*")
+    held = dict(question.held)
+    if artefact.name in held:
+        return (
+            f"held {held[artefact.name]}"
+            if held[artefact.name].startswith("until ")
+            else (f"held: {held[artefact.name]}")
+        )
     if not parse_constraint(constraint).allows(parse_version(newest)):
         return f"the manifest asks {constraint}"
     if artefact.kind == "language":

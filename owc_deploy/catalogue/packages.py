@@ -3,7 +3,7 @@
 Three things are put as ordinary requirements although no resolver library has them. A *virtual*
 package stands for "any of these" and for "whatever provides this function"; its candidates are the
 blocks that would do. A *conditional* ask ("not at that version", "on this train", "as locked") is
-also satisfied by a block that is absent, so that it never brings one in.
+also satisfied by a block that is absent, so that it never brings one in; "absent" by nothing else.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ WORDPRESS = "wordpress"
 WP_CLI = "wp-cli"
 UNTRANSLATED_LOCALE = "en_US"
 
-AskKind = Literal["chosen", "needs", "pinned", "conflict", "train", "kept", "virtual"]
+AskKind = Literal["chosen", "needs", "pinned", "conflict", "train", "kept", "absent", "virtual"]
 
-_CONDITIONAL: frozenset[AskKind] = frozenset({"conflict", "train", "kept"})
+_CONDITIONAL: frozenset[AskKind] = frozenset({"conflict", "train", "kept", "absent"})
 # A branch such as 8.2 stands for all its patches; blocks that say >=8.2.3 mean the branch too.
 _NEWEST_PATCH = ".999"
 
@@ -54,6 +54,11 @@ class Candidate:
     def is_absence(self) -> bool:
         """Whether this stands for the block not being there."""
         return not self.versions and not self.choice
+
+    @property
+    def is_beta(self) -> bool:
+        """Whether only sites that ask for betas may take it."""
+        return self.release is not None and self.release.channel == "beta"
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}".rstrip()
@@ -86,8 +91,8 @@ class Ask:
         """Say whether this candidate of the same package is what is asked."""
         if candidate.is_absence:
             return self.is_conditional
-        if self.kind == "virtual":
-            return True
+        if self.kind in {"virtual", "absent"}:
+            return self.kind == "virtual"
         if self.kind in {"kept", "pinned"}:
             return candidate.version == self.constraint
         release = candidate.release
@@ -113,13 +118,14 @@ class Ask:
 class Packages:
     """Everything the catalogue offers, prepared once for all sites.
 
-    `candidates` are those not withdrawn, newest first; `providers` the blocks with a release that
-    provides a function, and `trains` those with a release in a train, by name. `asks` remembers
-    what each candidate asks.
+    `candidates` are those not withdrawn, newest first, `withdrawn` the others; `providers` the
+    blocks with a release that provides a function, and `trains` those with a release in a train, by
+    name. `asks` remembers what each candidate asks.
     """
 
     catalogue: Catalogue
     candidates: Mapping[str, tuple[Candidate, ...]]
+    withdrawn: Mapping[str, tuple[Candidate, ...]]
     providers: Mapping[str, tuple[str, ...]]
     trains: Mapping[str, tuple[str, ...]]
     asks: dict[tuple[str, str], tuple[Ask, ...]] = field(default_factory=dict)
@@ -174,6 +180,7 @@ def virtual_name(asker: Candidate, index: int) -> str:
 def packages_of(catalogue: Catalogue) -> Packages:
     """Prepare a catalogue for resolving."""
     candidates: dict[str, tuple[Candidate, ...]] = {}
+    withdrawn: dict[str, tuple[Candidate, ...]] = {}
     providers: dict[str, set[str]] = {}
     trains: dict[str, set[str]] = {}
     for name, block in catalogue.blocks.items():
@@ -184,21 +191,25 @@ def packages_of(catalogue: Catalogue) -> Packages:
                 providers.setdefault(function, set()).add(name)
             if release.train is not None:
                 trains.setdefault(release.train, set()).add(name)
-            if release.withdrawn is not None:
-                continue
             version = parse_version(release.version)
             affected = any(constraint.allows(version) for constraint in advised)
             listed.append(
                 Candidate(name, release.version, (version,), block, release, affected=affected)
             )
         listed.sort(key=lambda candidate: candidate.versions, reverse=True)
-        candidates[name] = tuple(listed)
+        candidates[name] = tuple(c for c in listed if not _is_withdrawn(c))
+        withdrawn[name] = tuple(c for c in listed if _is_withdrawn(c))
     return Packages(
         catalogue,
         candidates,
+        withdrawn,
         {function: tuple(sorted(names)) for function, names in providers.items()},
         {train: tuple(sorted(names)) for train, names in trains.items()},
     )
+
+
+def _is_withdrawn(candidate: Candidate) -> bool:
+    return candidate.release is not None and candidate.release.withdrawn is not None
 
 
 def php_candidates(branches: tuple[str, ...]) -> tuple[Candidate, ...]:

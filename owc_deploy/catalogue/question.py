@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 from owc_deploy.catalogue.errors import Refusal
 from owc_deploy.catalogue.packages import (
@@ -12,13 +13,14 @@ from owc_deploy.catalogue.packages import (
     WORDPRESS,
     WP_CLI,
     Ask,
+    Candidate,
     Packages,
     language_name,
     php_candidates,
 )
-from owc_deploy.catalogue.search import Scope
-from owc_deploy.fleet.constraints import parse_version
-from owc_deploy.fleet.models import Manifest, Server
+from owc_deploy.catalogue.search import Scope, usable
+from owc_deploy.fleet.constraints import parse_constraint, parse_version
+from owc_deploy.fleet.models import BlockChoice, Channel, Lock, Manifest, Server, ThemeChoice
 
 _SHOWN = 8
 _BLOCK_KINDS = frozenset({"plugin", "mu-plugin"})
@@ -28,7 +30,9 @@ _BLOCK_KINDS = frozenset({"plugin", "mu-plugin"})
 class Question:
     """All of a manifest and its server that the answer depends on, and nothing else.
 
-    `kept` are locked versions to stay at, by name; `renewed` the names to bring to the newest.
+    `locked` is everything that the site has, by name. Of that `kept` stays where it can, `renewed`
+    are the names to bring to the newest, and `held` those that may not move, each with the reason.
+    `channels` are those that blocks have for themselves.
     """
 
     environment: str
@@ -39,18 +43,34 @@ class Question:
     may_add: bool
     blocks: tuple[tuple[str, str], ...]
     php_versions: tuple[str, ...]
+    channel: Channel = "stable"
+    channels: tuple[tuple[str, Channel], ...] = ()
+    locked: tuple[tuple[str, str], ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
     renewed: frozenset[str] = frozenset()
+    held: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(
         cls,
         manifest: Manifest,
         server: Server,
-        kept: tuple[tuple[str, str], ...],
-        renewed: frozenset[str],
+        *,
+        previous: Lock | None = None,
+        only: frozenset[str] = frozenset(),
+        upgrade: bool = False,
+        today: date | None = None,
     ) -> Question:
-        """Take from a manifest and its server what matters."""
+        """Take from a manifest, its server and its lock what matters; see `resolve`."""
+        locked = _locked(previous)
+        choices: tuple[ThemeChoice | BlockChoice, ...] = (manifest.theme, *manifest.blocks)
+        held = {
+            choice.name: str(choice.hold)
+            for choice in choices
+            if choice.hold is not None and choice.name in locked
+            if today is None or not choice.hold.is_over(today)
+        }
+        kept = {} if upgrade else {n: v for n, v in locked.items() if n not in only or n in held}
         return cls(
             environment=manifest.environment,
             php=manifest.php,
@@ -60,8 +80,12 @@ class Question:
             may_add=manifest.dependencies == "add",
             blocks=tuple(sorted((block.name, block.version) for block in manifest.blocks)),
             php_versions=tuple(sorted(server.php_versions)),
-            kept=kept,
-            renewed=renewed,
+            channel=manifest.channel,
+            channels=tuple(sorted((c.name, c.channel) for c in choices if c.channel is not None)),
+            locked=tuple(sorted(locked.items())),
+            kept=tuple(sorted(kept.items())),
+            renewed=frozenset() if upgrade or not locked else only - frozenset(held),
+            held=tuple(sorted(held.items())),
         )
 
     def scope(self) -> Scope:
@@ -73,8 +97,20 @@ class Question:
             chosen=frozenset(names | ({language} if language else set())),
             may_add=self.may_add,
             environment=self.environment,
+            locked=dict(self.locked),
             first=dict(self.kept),
+            held=dict(self.held),
+            beta=None
+            if self.channel == "beta"
+            else frozenset(name for name, channel in self.channels if channel == "beta"),
+            not_beta=frozenset(name for name, channel in self.channels if channel == "stable"),
         )
+
+
+def _locked(previous: Lock | None) -> dict[str, str]:
+    if previous is None:
+        return {}
+    return {PHP: previous.php, **{item.name: item.version for item in previous.artefacts}}
 
 
 def chosen_asks(question: Question) -> tuple[Ask, ...]:
@@ -119,7 +155,7 @@ def _platform_refusals(packages: Packages, question: Question) -> Iterator[Refus
             "Add it: owc-deploy catalogue add SOURCE --name wordpress --kind core",
         )
     else:
-        yield from _no_release(packages, ("wordpress",), WORDPRESS, question.wordpress)
+        yield from _no_release(packages, question, ("wordpress",), WORDPRESS, question.wordpress)
     if not packages.candidates.get(WP_CLI):
         yield Refusal(
             (),
@@ -172,7 +208,7 @@ def _block_refusals(
         )
     else:
         version_place = ("theme", "version") if is_theme else place
-        yield from _no_release(packages, version_place, name, constraint)
+        yield from _no_release(packages, question, version_place, name, constraint)
 
 
 def _unknown(packages: Packages, place: tuple[str, ...], name: str, *, is_theme: bool) -> Refusal:
@@ -190,26 +226,85 @@ def _unknown(packages: Packages, place: tuple[str, ...], name: str, *, is_theme:
 
 
 def _no_release(
-    packages: Packages, place: tuple[str, ...], name: str, constraint: str
+    packages: Packages, question: Question, place: tuple[str, ...], name: str, constraint: str
 ) -> Iterator[Refusal]:
-    asked = Ask(name, "chosen", constraint)
-    if any(asked.accepts(candidate) for candidate in packages.candidates[name]):
+    asked, scope = Ask(name, "chosen", constraint), question.scope()
+    may_be = usable(packages, scope, name)
+    if any(asked.accepts(candidate) for candidate in may_be):
         return
-    block = packages.catalogue.blocks[name]
-    versions = [candidate.version for candidate in packages.candidates[name]]
+    if name in scope.held:
+        yield _held_elsewhere(scope, place, name, constraint, may_be)
+        return
+    versions = [candidate.version for candidate in may_be]
+    pinned = parse_constraint(constraint).pinned
+    for candidate in packages.withdrawn[name]:
+        if pinned in candidate.versions and candidate.release is not None:
+            locked = scope.locked.get(name) == candidate.version
+            keep = ", or keep the locked one for now: `hold: {reason: ...}`" if locked else ""
+            yield Refusal(
+                place,
+                "withdrawn",
+                f"{name} is pinned to {candidate.version}, which is withdrawn "
+                f"({candidate.release.withdrawn}).",
+                f"Write `{caret(versions)}`{keep}." if versions else "Choose another block.",
+            )
+            return
+    betas = [c.version for c in packages.candidates[name] if c.is_beta and asked.accepts(c)]
     holds = f"the catalogue holds {listed(versions)}" if versions else "no release may be chosen"
-    withdrawn = [
-        f"{release.version} was withdrawn ({release.withdrawn})"
-        for release in block.releases
-        if release.withdrawn is not None
+    gone = [
+        f"{candidate.version} was withdrawn ({candidate.release.withdrawn})"
+        for candidate in packages.withdrawn[name]
+        if candidate.release is not None
     ]
-    also = f"; {listed(withdrawn)}" if withdrawn else ""
+    also = "".join(f"; {listed(items)}" for items in ([in_beta_only(betas)], gone) if any(items))
+    advice = [f"Write `{caret(versions)}`"] if versions else []
+    advice += [f"{'take' if advice else 'Take'} the beta: {with_beta(name, constraint)}"] * any(
+        betas
+    )
+    advice += ["add the release to the catalogue"] * bool(versions and not betas)
     yield Refusal(
         place,
         "no-release",
-        f"no release of {name} is {constraint}: {holds}{also}.",
-        f"Write `{caret(versions)}`, or add the release to the catalogue." if versions else "",
+        f"no {'stable ' if betas else ''}release of {name} is {constraint}: {holds}{also}.",
+        f"{', or '.join(advice)}." if advice else "",
     )
+
+
+def _held_elsewhere(
+    scope: Scope,
+    place: tuple[str, ...],
+    name: str,
+    constraint: str,
+    may_be: tuple[Candidate, ...],
+) -> Refusal:
+    held = f"{name} is held at {scope.locked[name]} ({scope.held[name]})"
+    if not may_be:
+        return Refusal(
+            place,
+            "held",
+            f"{held}, and the catalogue does not hold that release.",
+            "Take the hold away, or add the release to the catalogue.",
+        )
+    return Refusal(
+        place,
+        "held",
+        f"{held}, and the manifest asks {constraint}.",
+        f"Write `{caret([scope.locked[name]])}`, or take the hold away.",
+    )
+
+
+def in_beta_only(versions: Sequence[str]) -> str:
+    """Say that some releases are there in beta only, `""` for none."""
+    if not versions:
+        return ""
+    return f"{listed(list(versions))} {'is' if len(versions) == 1 else 'are'} there in beta only"
+
+
+def with_beta(name: str, constraint: str) -> str:
+    """Return what to write in a manifest to take betas of one block."""
+    if name == WORDPRESS:
+        return "`channel: beta` for the whole site"
+    return f'`{name}: {{version: "{constraint}", channel: beta}}`'
 
 
 def caret(versions: Sequence[str]) -> str:

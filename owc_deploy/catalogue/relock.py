@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
+from owc_deploy.catalogue.check import places_of
 from owc_deploy.catalogue.errors import Refusal, ResolutionError
+from owc_deploy.catalogue.holds import HoldStanding, holds_of
 from owc_deploy.catalogue.models import Advisory, Catalogue
 from owc_deploy.catalogue.resolve import resolve, warnings_of
 from owc_deploy.catalogue.write import write_atomically
@@ -31,7 +34,8 @@ class LockChange:
 class Relocked:
     """What became of one site's lock.
 
-    `lock` is `None` when it was refused, for the reasons in `refusals`. `is_written` tells whether
+    `lock` is `None` when it was refused, for the reasons in `refusals`; `places` says of each in
+    which file and on which line to look. `is_written` tells whether
     the file already says exactly this.
     """
 
@@ -40,7 +44,9 @@ class Relocked:
     is_written: bool = False
     changes: tuple[LockChange, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    places: tuple[str, ...] = ()
     warnings: tuple[tuple[LockedArtefact, Advisory], ...] = ()
+    holds: tuple[HoldStanding, ...] = ()
 
 
 def relock(
@@ -50,13 +56,16 @@ def relock(
     *,
     only: frozenset[str] = frozenset(),
     upgrade: bool = False,
+    today: date | None = None,
 ) -> tuple[Relocked, ...]:
     """Resolve sites again, in the order given; one site's refusal leaves the others alone.
 
-    Locked versions are kept, except the names in `only`, or all of them with `upgrade`. Nothing is
-    written.
+    Locked versions are kept, except the names in `only`, or all of them with `upgrade`; what a
+    manifest holds stays until `today` is past it, which is this day where it is not given. Nothing
+    is written.
     """
-    return tuple(_relock(fleet, catalogue, site, only, upgrade=upgrade) for site in sites)
+    day = today or datetime.now(UTC).date()
+    return tuple(_relock(fleet, catalogue, site, only, day, upgrade=upgrade) for site in sites)
 
 
 def write_lock(fleet: Fleet, lock: Lock) -> None:
@@ -94,21 +103,36 @@ def lock_changes(before: Lock | None, after: Lock) -> tuple[LockChange, ...]:
 
 
 def _relock(
-    fleet: Fleet, catalogue: Catalogue, site: str, only: frozenset[str], *, upgrade: bool
+    fleet: Fleet,
+    catalogue: Catalogue,
+    site: str,
+    only: frozenset[str],
+    today: date,
+    *,
+    upgrade: bool,
 ) -> Relocked:
     manifest = fleet.manifests[site]
     previous = fleet.locks.get(site)
     server = fleet.servers[manifest.servers.web[0]]
+    holds = holds_of(manifest, previous, catalogue, today)
     try:
         lock = resolve(
-            manifest, server, catalogue, previous=None if upgrade else previous, only=only
+            manifest,
+            server,
+            catalogue,
+            previous=previous,
+            only=only,
+            upgrade=upgrade,
+            today=today,
         )
     except ResolutionError as error:
-        return Relocked(site, None, refusals=error.refusals)
+        places = places_of(fleet, site, error.refusals)
+        return Relocked(site, None, refusals=error.refusals, places=places, holds=holds)
     return Relocked(
         site,
         lock,
         is_written=lock == previous,
         changes=lock_changes(previous, lock),
         warnings=warnings_of(lock, catalogue),
+        holds=holds,
     )

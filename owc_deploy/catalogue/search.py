@@ -11,6 +11,7 @@ from resolvelib.structs import RequirementInformation
 
 from owc_deploy.catalogue.models import Requirement
 from owc_deploy.catalogue.packages import PHP, Ask, Candidate, Packages, virtual_name
+from owc_deploy.fleet.constraints import parse_constraint, parse_version
 
 Cause = RequirementInformation[Ask, Candidate]
 
@@ -22,18 +23,30 @@ class Scope:
     """What one search may choose from.
 
     `chosen` are the names the manifest itself names, `may_add` whether others may join them,
-    `environment` where it must be allowed to run. `first` holds versions to be tried before newer
-    ones, `preferred` blocks to be taken before others where any of several will do, and `only`
-    candidates that stand in for all of their package.
+    `environment` where it must be allowed to run. `locked` are the versions that the site has, and
+    `first` those of them to be tried before newer ones. `held` may not move from there; it says
+    why. `beta` are those of which betas may be taken, `None` standing for all, and `not_beta` the
+    exceptions. `only` holds candidates that stand in for all of their package. `usable_candidates`
+    remembers what `usable` answered.
     """
 
     php: tuple[Candidate, ...]
     chosen: frozenset[str]
     may_add: bool
     environment: str
+    locked: Mapping[str, str] = field(default_factory=dict)
     first: Mapping[str, str] = field(default_factory=dict)
-    preferred: frozenset[str] = frozenset()
+    held: Mapping[str, str] = field(default_factory=dict)
+    beta: frozenset[str] | None = frozenset()
+    not_beta: frozenset[str] = frozenset()
     only: Mapping[str, Candidate] = field(default_factory=dict)
+    usable_candidates: dict[str, tuple[Candidate, ...]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def takes_beta(self, name: str) -> bool:
+        """Say whether a beta of this block may be chosen."""
+        return (self.beta is None or name in self.beta) and name not in self.not_beta
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +86,9 @@ def options_for(packages: Packages, scope: Scope, requirement: Requirement) -> t
     Where the manifest names one or more of them, only those: it has made the choice.
     """
     if requirement.function is not None:
-        able = packages.providers.get(requirement.function, ())
-        names = tuple(sorted(able, key=lambda name: (name not in scope.preferred, name)))
+        names = packages.providers.get(requirement.function, ())
     else:
-        names = tuple(sorted(requirement.any_of, key=lambda name: name not in scope.preferred))
+        names = requirement.any_of
     named = tuple(name for name in names if name in scope.chosen)
     if named:
         return named
@@ -84,18 +96,56 @@ def options_for(packages: Packages, scope: Scope, requirement: Requirement) -> t
 
 
 def usable(packages: Packages, scope: Scope, name: str) -> tuple[Candidate, ...]:
-    """Return the candidates of a package in the order they are tried."""
+    """Return the candidates of a package in the order they are tried.
+
+    Newer before older, but before all the locked version where it is to stay, and behind what can
+    be reached from the locked version in one step and is not known to be vulnerable.
+    """
+    known = scope.usable_candidates.get(name)
+    if known is None:
+        known = scope.usable_candidates[name] = _usable(packages, scope, name)
+    return known
+
+
+def _usable(packages: Packages, scope: Scope, name: str) -> tuple[Candidate, ...]:
     if name == PHP:
-        listed = scope.php
-    else:
-        block = packages.catalogue.blocks.get(name)
-        if block is None or scope.environment not in block.environments:
-            return ()
-        listed = packages.candidates[name]
+        return _first_of(scope, name, scope.php)
+    block = packages.catalogue.blocks.get(name)
+    if block is None or scope.environment not in block.environments:
+        return ()
     if name in scope.only:
         return (scope.only[name],)
-    first = scope.first.get(name)
-    return tuple(sorted(listed, key=lambda c: (c.version != first, c.affected)))
+    locked = scope.locked.get(name)
+    if name in scope.held:
+        all_releases = (*packages.candidates[name], *packages.withdrawn[name])
+        return tuple(c for c in all_releases if c.version == locked)
+    listed = packages.candidates[name]
+    if not scope.takes_beta(name):
+        listed = tuple(c for c in listed if not c.is_beta or c.version == locked)
+    return _first_of(scope, name, listed)
+
+
+def in_one_step(candidate: Candidate, locked: str) -> bool:
+    """Say whether a release may be installed over the locked version; an older one is no update."""
+    release = candidate.release
+    if release is None or release.updates_from == "*":
+        return True
+    was = parse_version(locked)
+    return candidate.versions[0] <= was or parse_constraint(release.updates_from).allows(was)
+
+
+def _first_of(scope: Scope, name: str, listed: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    first, locked = scope.first.get(name), scope.locked.get(name)
+    return tuple(
+        sorted(
+            listed,
+            key=lambda c: (
+                c.version != first,
+                locked is not None and not in_one_step(c, locked),
+                c.affected,
+            ),
+        )
+    )
 
 
 class _Provider(AbstractProvider[Ask, Candidate, str]):
@@ -105,7 +155,6 @@ class _Provider(AbstractProvider[Ask, Candidate, str]):
         self._packages = packages
         self._scope = scope
         self._virtual: dict[str, tuple[Candidate, ...]] = {}
-        self._usable: dict[str, tuple[Candidate, ...]] = {}
 
     def identify(self, requirement_or_candidate: Ask | Candidate) -> str:
         return requirement_or_candidate.name
@@ -140,7 +189,7 @@ class _Provider(AbstractProvider[Ask, Candidate, str]):
         elif "?" in identifier:
             listed = self._ways(identifier, asks[0])
         elif self._scope.may_add or self._is_chosen(identifier):
-            listed = self._candidates(identifier)
+            listed = usable(self._packages, self._scope, identifier)
         return [
             candidate
             for candidate in listed
@@ -156,15 +205,12 @@ class _Provider(AbstractProvider[Ask, Candidate, str]):
     def _is_chosen(self, name: str) -> bool:
         return name == PHP or name in self._scope.chosen
 
-    def _candidates(self, name: str) -> tuple[Candidate, ...]:
-        if name not in self._usable:
-            self._usable[name] = usable(self._packages, self._scope, name)
-        return self._usable[name]
-
     def _ways(self, identifier: str, ask: Ask) -> tuple[Candidate, ...]:
         if identifier not in self._virtual and ask.requirement is not None:
             self._virtual[identifier] = tuple(
-                Candidate(identifier, choice=name, asked=ask.requirement, asker=ask.asker)
+                Candidate(
+                    identifier, version=name, choice=name, asked=ask.requirement, asker=ask.asker
+                )
                 for name in options_for(self._packages, self._scope, ask.requirement)
             )
         return self._virtual[identifier]

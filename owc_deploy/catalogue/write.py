@@ -11,7 +11,7 @@ from pathlib import Path
 
 from owc_deploy.catalogue.document import parse_catalogue, render_catalogue
 from owc_deploy.catalogue.models import Block
-from owc_deploy.catalogue.read import ARTEFACTS_FOLDER, CATALOGUE_FILE, artefact_path
+from owc_deploy.catalogue.read import ARTEFACTS_FOLDER, CATALOGUE_FILE, FolderReader, artefact_path
 
 LOCK_FILE = ".lock"
 
@@ -47,6 +47,21 @@ def record(
             blocks[block.name] = block
             write_atomically(file, render_catalogue(blocks.values()))
         return True
+
+
+def rewrite(folder: Path, change: Callable[[Mapping[str, Block]], Block | None]) -> bool:
+    """Let `change` answer with a block as it must be listed, without any artefact; see `record`.
+
+    Raises CatalogueError when the folder holds no catalogue.
+    """
+    file, _ = FolderReader(folder).catalogue_document()
+    with _locked(folder):
+        blocks = dict(parse_catalogue(file.read_bytes(), file).blocks)
+        block = change(blocks)
+        if block is not None:
+            blocks[block.name] = block
+            write_atomically(file, render_catalogue(blocks.values()))
+        return block is not None
 
 
 def write_atomically(file: Path, content: bytes) -> None:

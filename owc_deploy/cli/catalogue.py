@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -13,7 +14,7 @@ import click
 from owc_deploy.catalogue.add import AddRequest, AddResult, add_release
 from owc_deploy.catalogue.document import block_document
 from owc_deploy.catalogue.listing import read_metadata, read_source_list
-from owc_deploy.catalogue.models import Block, Catalogue, Kind, Requirement
+from owc_deploy.catalogue.models import Block, BlockRelease, Catalogue, Kind, Requirement
 from owc_deploy.catalogue.read import artefact_path, read_catalogue, verify_artefact
 from owc_deploy.catalogue.trust import names
 from owc_deploy.cli.options import fleet_option, format_option
@@ -21,7 +22,7 @@ from owc_deploy.cli.session import catalogue_of
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.errors import CatalogueError, UsageError
 from owc_deploy.fleet.load import load_fleet
-from owc_deploy.fleet.models import Lock, SignedCatalogue
+from owc_deploy.fleet.models import Channel, Lock, SignedCatalogue
 from owc_deploy.fleet.rules import closest
 from owc_deploy.plan.stewardship import has_lapsed, standing
 
@@ -30,14 +31,52 @@ SCHEMA_VERSION = 1
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+# Verbs in files of their own: verb -> module in owc_deploy.cli, and the command in it.
+_VERBS = {
+    "key": ("catalogue_trust", "key_command"),
+    "init": ("catalogue_trust", "init"),
+    "delegate": ("catalogue_trust", "delegate"),
+    "deliver": ("catalogue_trust", "deliver"),
+    "withdraw": ("catalogue_trust", "withdraw"),
+    "guarantee": ("catalogue_trust", "guarantee"),
+    "revoke": ("catalogue_trust", "revoke"),
+    "rotate": ("catalogue_trust", "rotate"),
+    "renew": ("catalogue_trust", "renew"),
+    "review": ("catalogue_trust", "review_command"),
+    "sign": ("catalogue_trust", "sign_command"),
+    "publish": ("catalogue_trust", "publish_command"),
+    "roles": ("catalogue_trust", "roles"),
+    "import-publiccode": ("publiccode", "import_one"),
+    "lint-publiccode": ("publiccode", "lint"),
+    "promote": ("promote", "command"),
+}
+
+
+class _Verbs(click.Group):
+    """A group that imports the verbs of other modules only when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_VERBS})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return super().get_command(ctx, cmd_name)
+        module, name = _VERBS[cmd_name]
+        command = getattr(importlib.import_module(f"owc_deploy.cli.{module}"), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(cmd_name)
+        return command
+
+
 @click.group(
+    cls=_Verbs,
     epilog="""
 \b
 Examples:
   owc-deploy catalogue add openwoo-4.3.0.zip --name openwoo --kind plugin
   owc-deploy catalogue build source.yml --catalogue catalogue
   owc-deploy catalogue list
-"""
+""",
 )
 def command() -> None:
     """List, add and verify blocks and the artefacts that carry them."""
@@ -87,6 +126,11 @@ Examples:
     help="The plugin's file (default: the one with a plugin header). Must be said where it is "
     "another than the block's.",
 )
+@click.option(
+    "--channel",
+    type=click.Choice(get_args(Channel)),
+    help="beta: only for sites that ask for it (default: stable).",
+)
 @click.option("--php", help="The PHP versions on which it runs, such as '>=8.1'.")
 @click.option("--wordpress", help="The WordPress versions on which it runs, such as '>=6.7'.")
 @click.option("--requires", multiple=True, help="What must be active first; may be repeated.")
@@ -122,7 +166,7 @@ def add(
     if provides:
         details["provides"] = provides
     request = AddRequest(archive=source, folder=folder_name, **details)
-    result = add_release(_own_folder(fleet_root, folder), request)
+    result = add_release(own_folder(fleet_root, folder), request)
     if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "releases": [_result_document(result)]})
     else:
@@ -155,7 +199,7 @@ def build(source: Path, fleet_root: Path, folder: Path | None, output_format: st
 
     One release that is refused leaves the others alone; the exit code is 1 then.
     """
-    destination = _own_folder(fleet_root, folder)
+    destination = own_folder(fleet_root, folder)
     results, refused = [], 0
     for request in read_source_list(source):
         try:
@@ -183,7 +227,7 @@ def build(source: Path, fleet_root: Path, folder: Path | None, output_format: st
 @format_option
 def list_blocks(fleet_root: Path, folder: Path | None, output_format: str) -> None:
     """List every block with its newest release."""
-    catalogue = _catalogue(fleet_root, folder)
+    catalogue = catalogue_in(fleet_root, folder)
     if output_format == "json":
         print_json(
             {
@@ -207,7 +251,7 @@ def list_blocks(fleet_root: Path, folder: Path | None, output_format: str) -> No
 @format_option
 def show(name: str, fleet_root: Path, folder: Path | None, output_format: str) -> None:
     """Show one block with all its releases."""
-    catalogue = _catalogue(fleet_root, folder)
+    catalogue = catalogue_in(fleet_root, folder)
     block = _block(catalogue, name)
     if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "name": name, **block_document(block)})
@@ -225,7 +269,7 @@ def show(name: str, fleet_root: Path, folder: Path | None, output_format: str) -
         ("Version", "Header", "PHP", "WordPress", "Needs", "SHA-256"),
         [
             (
-                release.version + (" (withdrawn)" if release.withdrawn else ""),
+                release.version + _standing_of(release),
                 release.header_version or "-",
                 release.php,
                 release.wordpress,
@@ -254,7 +298,7 @@ Examples:
 def stewards(fleet_root: Path, folder: Path | None, output_format: str) -> None:
     """Show who guarantees each block, until when, and which sites of the fleet depend on it."""
     fleet = None if folder is not None else load_fleet(fleet_root)
-    catalogue = _catalogue(fleet_root, folder)
+    catalogue = catalogue_in(fleet_root, folder)
     today = datetime.now(UTC).date()
     rows = [
         _steward(block, fleet.locks if fleet else {}, today)
@@ -384,13 +428,14 @@ def _verify_signed(signed: SignedCatalogue, output_format: str) -> int:
     return 0
 
 
-def _catalogue(fleet_root: Path, folder: Path | None) -> Catalogue:
+def catalogue_in(fleet_root: Path, folder: Path | None) -> Catalogue:
+    """Return the catalogue that `--catalogue` names, or else the fleet's."""
     if folder is not None:
         return read_catalogue(folder)
     return catalogue_of(load_fleet(fleet_root), last_verified_will_do=True)
 
 
-def _own_folder(fleet_root: Path, folder: Path | None) -> Path:
+def own_folder(fleet_root: Path, folder: Path | None) -> Path:
     """Return the folder of a catalogue that may be written in."""
     if folder is not None:
         if (folder / names.METADATA_FOLDER).is_dir():
@@ -435,6 +480,12 @@ def _needs(requirement: Requirement) -> str:
         return f"{requirement.function}()"
     constraint = "" if requirement.version == "*" else f" {requirement.version}"
     return " or ".join(requirement.any_of) + constraint
+
+
+def _standing_of(release: BlockRelease) -> str:
+    if release.withdrawn:
+        return " (withdrawn)"
+    return " (beta)" if release.channel == "beta" else ""
 
 
 def _newest(block: Block) -> str:

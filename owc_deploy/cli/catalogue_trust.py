@@ -32,7 +32,6 @@ from owc_deploy.catalogue.trust.published import (
     read_published,
 )
 from owc_deploy.catalogue.trust.review import Review, review
-from owc_deploy.cli.catalogue import command as group
 from owc_deploy.cli.options import format_option
 from owc_deploy.cli.session import now
 from owc_deploy.cli.view import can_ask, narrate, plain, print_json, print_table
@@ -86,7 +85,7 @@ def key_options(function: Function) -> Function:
     return function
 
 
-@group.command(
+@click.command(
     "key",
     epilog="""
 \b
@@ -117,7 +116,7 @@ def key_command(name: Path, holder: str, where: str | None, passphrase_file: Pat
     click.echo(made.key.keyid)
 
 
-@group.command(
+@click.command(
     "init",
     epilog="""
 \b
@@ -164,7 +163,7 @@ def init(
     _proposed(None, change, destination, "init")
 
 
-@group.command(
+@click.command(
     "delegate",
     epilog="""
 \b
@@ -201,7 +200,7 @@ def delegate(
     _proposed(published, change, destination, f"delegate-{_about(blocks)}")
 
 
-@group.command(
+@click.command(
     "deliver",
     epilog="""
 \b
@@ -252,7 +251,7 @@ def _about(blocks: Sequence[str]) -> str:
     return blocks[0] if len(blocks) == 1 else f"{blocks[0]}-and-{len(blocks) - 1}-more"
 
 
-@group.command(
+@click.command(
     "withdraw",
     epilog="""
 \b
@@ -278,7 +277,7 @@ def withdraw(block: str, version: str, reason: str, folder: Path, destination: P
     _proposed(published, change, destination, f"withdraw-{block}-{version}")
 
 
-@group.command(
+@click.command(
     "guarantee",
     epilog="""
 \b
@@ -314,7 +313,7 @@ def guarantee(
     _proposed(published, change, destination, f"guarantee-{block}")
 
 
-@group.command(
+@click.command(
     "revoke",
     epilog="""
 \b
@@ -335,7 +334,7 @@ def revoke(key: str, replacement: Path | None, folder: Path, destination: Path |
     _replace_key(key, replacement, folder, destination, "revoke")
 
 
-@group.command(
+@click.command(
     "rotate",
     epilog="""
 \b
@@ -359,7 +358,7 @@ def rotate(key: str, replacement: Path, folder: Path, destination: Path | None) 
     _replace_key(key, replacement, folder, destination, "rotate")
 
 
-@group.command(
+@click.command(
     "renew",
     epilog="""
 \b
@@ -378,7 +377,7 @@ def renew(roles: tuple[str, ...], folder: Path, destination: Path | None) -> Non
     _proposed(published, change, destination, f"renew-{'-'.join(roles)}"[:100])
 
 
-@group.command(
+@click.command(
     "review",
     epilog="""
 \b
@@ -399,7 +398,7 @@ def review_command(proposal: Path, folder: Path, output_format: str) -> int:
     return CatalogueError.exit_code if found.problems else 0
 
 
-@group.command(
+@click.command(
     "sign",
     epilog="""
 \b
@@ -428,7 +427,7 @@ def sign_command(
     _print_missing(review(published, read_proposal(proposal)))
 
 
-@group.command(
+@click.command(
     "publish",
     epilog="""
 \b
@@ -479,7 +478,7 @@ def publish_command(
         click.echo(f"fleets trust {first_root(folder)}: hand it out, and compare its hash")
 
 
-@group.command(
+@click.command(
     "roles",
     epilog="""
 \b

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from owc_deploy.catalogue.errors import ResolutionError
+from owc_deploy.catalogue.holds import HoldStanding
 from owc_deploy.catalogue.relock import LockChange, Relocked, relock, write_lock
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.session import catalogue_of
@@ -86,11 +87,32 @@ def site_document(item: Relocked) -> dict[str, Any]:
             }
             for refusal in item.refusals
         ],
+        "holds": [hold_document(hold) for hold in item.holds],
         "advisories": [
             {"name": artefact.name, "version": artefact.version, "identifier": advisory.identifier}
             for artefact, advisory in item.warnings
         ],
     }
+
+
+def hold_document(hold: HoldStanding) -> dict[str, Any]:
+    """Return how a hold stands, for programs."""
+    return {
+        "name": hold.name,
+        "version": hold.version,
+        "reason": hold.reason,
+        "until": hold.until,
+        "is_over": hold.is_over,
+        "withdrawn": hold.withdrawn,
+        "advisories": [advisory.identifier for advisory in hold.advisories],
+    }
+
+
+def narrate_holds(item: Relocked) -> None:
+    """Tell a person what the manifest of one site holds, and what speaks against it."""
+    for hold in item.holds:
+        said = f"{item.site}: {hold}"
+        narrate(click.style(said, fg="red", bold=True) if hold.danger else said)
 
 
 def print_relocked(relocked: Sequence[Relocked], *, check: bool) -> None:
@@ -107,13 +129,14 @@ def print_relocked(relocked: Sequence[Relocked], *, check: bool) -> None:
             click.echo(f"{item.site}: the same artefacts, for a changed manifest")
         if item.lock is not None and not item.is_written:
             narrate(f"{'would write' if check else 'wrote'} {lock_file(item.site)}")
+        narrate_holds(item)
         for artefact, advisory in item.warnings:
             narrate(
                 f"{item.site}: {artefact.name} {artefact.version} has a known vulnerability, "
                 f"{advisory.identifier} ({advisory.severity}): {advisory.summary}"
             )
         if item.refusals:
-            narrate(str(ResolutionError(item.site, item.refusals)))
+            narrate(str(ResolutionError(item.site, item.refusals, item.places)))
     same = sum(1 for item in relocked if item.is_written)
     refused = sum(1 for item in relocked if item.refusals)
     counts = (

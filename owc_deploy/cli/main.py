@@ -34,7 +34,7 @@ VERBS = {
     "access": "access",
     "audit": "audit",
     "sbom": "sbom",
-    "catalogue": "catalogue_verbs",
+    "catalogue": "catalogue",
     "lab": "lab",
     "completion": "completion",
 }

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from owc_deploy.catalogue.outdated import Standing, standings_of
+from owc_deploy.cli.lock import hold_document
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.session import catalogue_of
 from owc_deploy.cli.view import narrate, print_json, print_table
@@ -72,6 +73,7 @@ def _document(standing: Standing) -> dict[str, Any]:
         "allowed": standing.allowed,
         "newest": standing.newest,
         "held_back": standing.held_back,
+        "hold": hold_document(standing.hold) if standing.hold is not None else None,
         "advisories": [
             {"identifier": advisory.identifier, "severity": advisory.severity}
             for advisory in standing.advisories
@@ -103,6 +105,8 @@ def _why(standing: Standing) -> str:
         f"{advisory.identifier} ({advisory.severity})" for advisory in standing.advisories
     )
     parts = [f"vulnerable: {vulnerable}"] if vulnerable else []
+    if standing.hold is not None and (standing.hold.is_over or standing.hold.danger):
+        parts.append(str(standing.hold))
     if standing.held_back:
         parts.append(f"held back: {standing.held_back}")
     return "; ".join(parts)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from owc_deploy.catalogue.relock import Relocked, relock, write_lock
+from owc_deploy.cli.lock import narrate_holds
 from owc_deploy.cli.options import fleet_option, format_option
 from owc_deploy.cli.plan import exit_code, planned
 from owc_deploy.cli.plan_view import print_plan
@@ -74,5 +75,6 @@ def _narrate(result: Relocked) -> None:
     for change in result.changes:
         before, after = change.before or "new", change.after or "gone"
         narrate(f"{result.site}: {change.name} {before} -> {after}")
-    for refusal in result.refusals:
-        narrate(f"{result.site}: {refusal}")
+    narrate_holds(result)
+    for place, refusal in zip(result.places, result.refusals, strict=True):
+        narrate(f"{result.site}: {place}: {refusal}")

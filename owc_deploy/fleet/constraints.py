@@ -81,6 +81,14 @@ class Constraint:
             return False
         return any(all(bound.allows(version) for bound in bounds) for bounds in self.alternatives)
 
+    @property
+    def pinned(self) -> Version | None:
+        """The one version that it allows, where it is written as that: `3.9.3` or `=3.9.3`."""
+        if len(self.alternatives) != 1 or len(self.alternatives[0]) != 1:
+            return None
+        (bound,) = self.alternatives[0]
+        return bound.version if bound.comparison == "==" else None
+
     def __str__(self) -> str:
         return self.text
 

@@ -15,6 +15,7 @@ from owc_deploy.fleet.models import (
     BlockChoice,
     Fleet,
     FleetSettings,
+    Hold,
     Manifest,
     Municipality,
     Page,
@@ -162,6 +163,7 @@ def build_manifest(document: Document) -> Manifest:
             "title",
             "locale",
             "dependencies",
+            "channel",
             "without_guarantee",
             "settings",
             "releases_kept",
@@ -179,7 +181,7 @@ def build_manifest(document: Document) -> Manifest:
         ring=data["ring"],
         php=data["php"],
         wordpress=data["wordpress"],
-        theme=ThemeChoice(**data["theme"]),
+        theme=ThemeChoice(**_with_hold(data["theme"])),
         tls=Tls(
             policy=tls["policy"],
             email=tls.get("email"),
@@ -199,7 +201,14 @@ def build_manifest(document: Document) -> Manifest:
 
 
 def _block(name: str, block: str | Mapping[str, Any]) -> BlockChoice:
-    return BlockChoice(name, block) if isinstance(block, str) else BlockChoice(name, **block)
+    if isinstance(block, str):
+        return BlockChoice(name, block)
+    return BlockChoice(name, **_with_hold(block))
+
+
+def _with_hold(choice: Mapping[str, Any]) -> dict[str, Any]:
+    hold = {"hold": Hold(**choice["hold"])} if "hold" in choice else {}
+    return {**choice, **hold}
 
 
 def _records(kind: type[Record], items: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:

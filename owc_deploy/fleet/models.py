@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
 Environment = Literal["production", "acceptance", "test"]
 DependencyPolicy = Literal["add", "refuse"]
+Channel = Literal["stable", "beta"]
 TlsPolicy = Literal["acme", "supplied", "internal"]
 
 
@@ -32,8 +34,25 @@ class SiteServers:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a block may not move for now, and the last day of that, ISO 8601; `None`: no end."""
+
+    reason: str
+    until: str | None = None
+
+    def is_over(self, today: date) -> bool:
+        """Say whether it ran out before `today`."""
+        return self.until is not None and date.fromisoformat(self.until) < today
+
+    def __str__(self) -> str:
+        return f"until {self.until}: {self.reason}" if self.until else self.reason
+
+
+@dataclass(frozen=True, slots=True)
 class BlockChoice:
     """A block the site wants: its catalogue name, a Composer constraint, and owned settings.
+
+    `channel` says whether betas may be taken; `None`: as the manifest says for everything.
 
     `settings` maps a WordPress option name to its value. Where the value is a mapping only the keys
     named are owned; the option's other keys are left as an editor set them.
@@ -42,14 +61,18 @@ class BlockChoice:
     name: str
     version: str = "*"
     settings: Mapping[str, Any] = field(default_factory=dict)
+    channel: Channel | None = None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ThemeChoice:
-    """The theme to activate: its catalogue name and a Composer constraint."""
+    """The theme to activate: its catalogue name, a Composer constraint, and as for a block."""
 
     name: str
     version: str = "*"
+    channel: Channel | None = None
+    hold: Hold | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +157,7 @@ class Manifest:
     aliases: tuple[str, ...] = ()
     locale: str = "nl_NL"
     dependencies: DependencyPolicy = "add"
+    channel: Channel = "stable"
     blocks: tuple[BlockChoice, ...] = ()
     without_guarantee: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)

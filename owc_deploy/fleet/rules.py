@@ -12,6 +12,7 @@ import re
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -241,6 +242,22 @@ def _blocks(site: Document, _: Documents) -> Iterator[Wrong]:
         )
 
 
+def _holds(site: Document, _: Documents) -> Iterator[Wrong]:
+    places: list[tuple[PathKeys, Any]] = [(("theme",), site.data.get("theme", {}))]
+    places += [(("blocks", name), block) for name, block in site.data.get("blocks", {}).items()]
+    for path, choice in places:
+        hold = choice.get("hold", {}) if isinstance(choice, dict) else {}
+        try:
+            date.fromisoformat(hold.get("until", "2026-12-31"))
+        except ValueError:
+            yield (
+                (*path, "hold", "until"),
+                "date",
+                f"`{hold['until']}` is no day of the calendar",
+                "a date such as 2026-12-31",
+            )
+
+
 def _settings(site: Document, _: Documents) -> Iterator[Wrong]:
     places: list[tuple[PathKeys, str]] = [
         (("settings", option), option) for option in site.data.get("settings", {})
@@ -386,6 +403,7 @@ _SITE_RULES: tuple[Callable[[Document, Documents], Iterable[Wrong]], ...] = (
     _one_server,
     _constraints,
     _blocks,
+    _holds,
     _settings,
     _aliases,
     _redirects,

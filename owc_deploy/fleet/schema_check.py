@@ -30,6 +30,7 @@ SchemaName = Literal[
     "catalogue",
     "catalogue-source",
     "catalogue-metadata",
+    "publiccode",
 ]
 Check = Callable[[Any], bool]
 

@@ -17,7 +17,7 @@ from unit.catalogue.catalogues import (
 
 from owc_deploy.catalogue.errors import Refusal, ResolutionError
 from owc_deploy.catalogue.resolve import resolve
-from owc_deploy.fleet.models import Manifest, Server, ThemeChoice
+from owc_deploy.fleet.models import BlockChoice, Hold, Manifest, Server, ThemeChoice
 
 OFFERED = catalogue(
     block("cmb2", "2.10.1", "2.11.0", "2.12.0"),
@@ -358,3 +358,88 @@ def test_an_empty_catalogue() -> None:
         "no-language",
         "unknown-block",
     }
+
+
+BETAS = catalogue(
+    block("base", "3.8", release("3.9.0", channel="beta"), release("3.7", withdrawn="leaks")),
+    block("add-on", release("1.0", requires=(needs("base", version="^3.9"),))),
+    block("kit", release("1.0", requires=(needs("add-on"),))),
+    block("top", release("1.0", requires=(needs("kit"),))),
+)
+HOLD = Hold("the auditor looks at it", "2026-12-31")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "place", "said"),
+    [
+        (
+            BlockChoice("base", "^3.9"),
+            ("blocks", "base"),
+            (
+                "no stable release of base is ^3.9: the catalogue holds 3.8; 3.9.0 is "
+                "there in beta "
+                "only; 3.7 was withdrawn (leaks). Write `^3.8`, or take the beta: "
+                '`base: {version: "^3.9", channel: beta}`.'
+            ),
+        ),
+        (
+            BlockChoice("base", "=3.7"),
+            ("blocks", "base"),
+            "base is pinned to 3.7, which is withdrawn (leaks). Write `^3.8`.",
+        ),
+        (
+            BlockChoice("add-on"),
+            ("blocks", "add-on"),
+            (
+                "add-on 1.0 needs base ^3.9; 3.9.0 is there in beta only, the stable ones are 3.8. "
+                'To take the beta, write under blocks: `base: {version: "^3.9", channel: beta}`.'
+            ),
+        ),
+        (
+            BlockChoice("top"),
+            ("blocks", "top"),
+            (
+                "add-on 1.0 (needed by kit, which top needs) needs base ^3.9; 3.9.0 is "
+                "there in beta "
+                "only, the stable ones are 3.8. To take the beta, write under blocks: "
+                '`base: {version: "^3.9", channel: beta}`.'
+            ),
+        ),
+    ],
+)
+def test_what_is_there_in_beta_only(chosen: BlockChoice, place: Any, said: str) -> None:
+    with pytest.raises(ResolutionError) as caught:
+        resolve(manifest(blocks=(chosen,)), SERVER, BETAS)
+    (refusal,) = caught.value.refusals
+    assert str(refusal) == said
+    assert refusal.path == place
+
+
+@pytest.mark.parametrize(
+    ("blocks", "said"),
+    [
+        (
+            (BlockChoice("base", "^3.9", hold=HOLD),),
+            (
+                "base is held at 3.8 (until 2026-12-31: the auditor looks at it), and the manifest "
+                "asks ^3.9. Write `^3.8`, or take the hold away."
+            ),
+        ),
+        (
+            (BlockChoice("base", hold=HOLD), BlockChoice("add-on")),
+            (
+                "add-on 1.0 needs base ^3.9; base is held at 3.8 (until "
+                "2026-12-31: the auditor looks at it). Take the hold on base away, or "
+                "leave out what "
+                "needs another release of it."
+            ),
+        ),
+    ],
+)
+def test_what_a_hold_makes_impossible(blocks: tuple[BlockChoice, ...], said: str) -> None:
+    previous = resolve(manifest("base"), SERVER, BETAS)
+    with pytest.raises(ResolutionError) as caught:
+        resolve(manifest(blocks=blocks), SERVER, BETAS, previous=previous)
+    (refusal,) = caught.value.refusals
+    assert str(refusal) == said
+    assert refusal.path[0] == "blocks"

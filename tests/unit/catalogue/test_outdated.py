@@ -1,6 +1,7 @@
 """What could be newer, what holds it back, what a lock changes, and what `validate` says."""
 
 import dataclasses
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from owc_deploy.catalogue.outdated import Standing, newest_of, standings_of
 from owc_deploy.catalogue.relock import LockChange, lock_changes, relock, write_lock
 from owc_deploy.catalogue.resolve import resolve
 from owc_deploy.fleet.locks import parse_lock
-from owc_deploy.fleet.models import Fleet, FleetSettings, Lock, Manifest, Ring
+from owc_deploy.fleet.models import BlockChoice, Fleet, FleetSettings, Hold, Lock, Manifest, Ring
 
 BEFORE = catalogue(block("cmb2", "2.10.1"), block("a", "1.0"), block("b", "1.0"))
 NOW = catalogue(
@@ -158,3 +159,42 @@ def test_validate_names_the_line(tmp_path: Path) -> None:
     ]
     assert problems[2].suggestion.startswith("`^2.12`")
     assert problems_of(fleet(tmp_path, manifest("b"), locks=(lock,)), NOW) == ()
+
+
+def test_holds_are_told(tmp_path: Path) -> None:
+    hold = Hold("the portal is tested", "2026-12-31")
+    asked = manifest(blocks=(BlockChoice("cmb2", hold=hold),))
+    lock = resolve(asked, SERVER, BEFORE)
+    found = fleet(tmp_path, asked, locks=(lock,))
+    for more in ({}, {"only": frozenset({"cmb2"})}, {"upgrade": True}):
+        (item,) = relock(found, NOW, ["voorbeeld"], today=date(2026, 12, 31), **more)
+        assert {change.name for change in item.changes} == set()
+        assert [str(held) for held in item.holds] == [
+            (
+                "WARNING: cmb2 is held at 2.10.1 until 2026-12-31, which has a known "
+                "vulnerability, "
+                "CVE-2026-1 (high): leaks credentials; the hold says: the portal is tested"
+            )
+        ]
+    (over,) = relock(found, NOW, ["voorbeeld"], upgrade=True, today=date(2027, 1, 1))
+    assert {change.name: change.after for change in over.changes} == {"cmb2": "2.12.0"}
+    assert [str(held) for held in over.holds] == [
+        "the hold on cmb2 ran out on 2026-12-31; it may move (the portal is tested)"
+    ]
+    (new,) = relock(fleet(tmp_path, asked), NOW, ["voorbeeld"], today=date(2026, 1, 1))
+    assert [str(held) for held in new.holds] == [
+        "cmb2 is not locked yet; its hold begins then (the portal is tested)"
+    ]
+    withdrawn = catalogue(block("cmb2", release("2.10.1", withdrawn="broken"), "2.12.0"))
+    (loud,) = relock(found, withdrawn, ["voorbeeld"], today=date(2026, 1, 1))
+    assert "held at 2.10.1 until 2026-12-31, which was withdrawn (broken)" in str(loud.holds[0])
+
+
+def test_outdated_shows_holds() -> None:
+    asked = manifest(blocks=(BlockChoice("b", hold=Hold("tested")),))
+    offered = catalogue(block("b", "1.0", "2.0"))
+    lock = resolve(manifest(("b", "1.0")), SERVER, offered)
+    (held,) = (item for item in standings_of(asked, SERVER, offered, lock) if item.name == "b")
+    assert (held.allowed, held.newest, held.held_back) == ("1.0", "2.0", "held: tested")
+    assert held.hold is not None
+    assert str(held.hold) == "b stays at 1.0: held (tested)"

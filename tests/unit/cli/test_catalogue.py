@@ -157,3 +157,65 @@ def test_a_guarantee_on_a_day_that_is_not_is_refused(
 ) -> None:
     assert add_guaranteed(tmp_path, catalogue, "2026-02-31") == 3
     assert "guarantee.until_date" in capsys.readouterr().err
+
+
+def test_a_beta_becomes_stable_with_the_same_artefact(
+    tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = plugin_zip(tmp_path / "cmb2.zip")
+    words = ("add", archive, "--name", "cmb2", "--kind", "plugin", "--php", ">=7.4")
+    assert typed(catalogue, *words, "--channel", "beta") == 0
+    capsys.readouterr()
+    assert typed(catalogue, "show", "cmb2", "--format", "json") == 0
+    (beta,) = as_json(capsys)["releases"]
+    assert beta["channel"] == "beta"
+    assert typed(catalogue, "promote", "cmb2", "2.11.0") == 0
+    assert typed(catalogue, "promote", "cmb2", "v2.11.0") == 0
+    assert capsys.readouterr().out == (
+        "cmb2 2.11.0 is stable now\ncmb2 v2.11.0 was stable already\n"
+    )
+    assert typed(catalogue, "show", "cmb2", "--format", "json") == 0
+    (stable,) = as_json(capsys)["releases"]
+    assert stable == {key: value for key, value in beta.items() if key != "channel"}
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "said"),
+    [("cmb2", "3", "holds no cmb2 3"), ("other", "2.11.0", "no other"), ("cmb2", "x", "version")],
+)
+def test_what_cannot_be_promoted(
+    tmp_path: Path,
+    catalogue: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    version: str,
+    said: str,
+) -> None:
+    archive = plugin_zip(tmp_path / "cmb2.zip")
+    assert typed(catalogue, "add", archive, "--name", "cmb2", "--kind", "plugin") == 0
+    assert typed(catalogue, "promote", name, version) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_publiccode_is_judged_and_corrected(
+    tmp_path: Path, catalogue: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, target = tmp_path / "publiccode.yml", tmp_path / "corrected.yml"
+    file.write_text("name: Blok\nlegal:\n\tlicense: EUPL-1.2\npubliccodeYmlVersion: '0.4'\n")
+    assert run(["catalogue", "lint-publiccode", str(file), "--no-catalogue"]) == 3
+    out = capsys.readouterr().out
+    assert f"{file}:3:1: a tab indents this line" in out
+    assert f"{file}:1:1: `maintenance` is missing" in out
+    words = ["catalogue", "import-publiccode", str(file), "--no-catalogue", "--write", str(target)]
+    before = file.read_bytes()
+    assert run(words) == 0
+    assert capsys.readouterr().out == "title: Blok\nlicence: EUPL-1.2\n"
+    assert target.read_text().endswith(
+        "publiccodeYmlVersion: '0.4'\nname: Blok\nlegal:\n  license: EUPL-1.2\n"
+    )
+    assert file.read_bytes() == before
+    assert run(words) == 2
+    assert "exists, and is not overwritten" in capsys.readouterr().err
+    assert run([*words[:4], "--format", "json"]) == 0
+    assert as_json(capsys)["details"] == {"title": "Blok", "licence": "EUPL-1.2"}
+    assert typed(catalogue, "lint-publiccode", file) == 1
