@@ -14,7 +14,7 @@ from owc_deploy.fleet.models import Manifest
 # itself cut the two off. A site that is frozen stays frozen so long at most.
 CONFIRMATION_SECONDS = 90
 # What a release request carries beside a site's specification.
-BESIDE = ("release_id", "observed_release", "migrations", "renamed", "post_steps")
+BESIDE = ("release_id", "observed_release", "migrations", "renamed", "post_steps", "mitigations")
 
 
 def new_transaction_id(now: datetime) -> str:
@@ -39,6 +39,7 @@ def release_job(sent: Mapping[str, Any]) -> dict[str, Any]:
         "migrations": sent["migrations"],
         "renamed": sent["renamed"],
         "post_steps": sent["post_steps"],
+        "mitigations": sent["mitigations"],
         "watch": {
             "domain": specification["domains"][0],
             "path": page["path"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -208,6 +208,21 @@ class FleetSimulator:
         }
         state.losses = None
         return replace(outcome, details=details)
+
+    def mitigate(
+        self,
+        requests: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        del on_progress
+        return tuple(
+            SiteOutcome(site, server, "unreachable", "no route to host")
+            if server in self.unreachable
+            else SiteOutcome(site, server, "changed")
+            for server, sites in requests.items()
+            for site in sites
+        )
 
     def decommission(
         self,
