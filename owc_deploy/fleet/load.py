@@ -11,6 +11,7 @@ from owc_deploy.fleet import attachments, documents, inventory, locks, mitigatio
 from owc_deploy.fleet.documents import Document
 from owc_deploy.fleet.models import (
     Administrator,
+    AdvisoryFeed,
     BlockChoice,
     Fleet,
     FleetSettings,
@@ -131,6 +132,14 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
         vault_password_file=_absolute(root, data["vault_password_file"])
         if "vault_password_file" in data
         else None,
+        advisories=tuple(
+            AdvisoryFeed(
+                url=feed["url"],
+                form=feed["form"],
+                key=SecretReference(**feed["key"]) if "key" in feed else None,
+            )
+            for feed in data.get("advisories", ())
+        ),
     )
 
 

@@ -157,6 +157,15 @@ class Ring:
 
 
 @dataclass(frozen=True, slots=True)
+class AdvisoryFeed:
+    """A feed of vulnerabilities at an https address; `key` is sent as a bearer token."""
+
+    url: str
+    form: Literal["osv", "wordfence"]
+    key: SecretReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSettings:
     """fleet.yml. Paths are absolute once loaded.
 
@@ -170,6 +179,7 @@ class FleetSettings:
     rings: tuple[Ring, ...]
     age_identity: Path | None = None
     vault_password_file: Path | None = None
+    advisories: tuple[AdvisoryFeed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ WAYS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
 OTHERS = ("/", "/wp-json/", "/wp-json/wp/v2/posts", "/?rest_route=/wp/v2/types", "/wp-login.php")
 BATCH = json.dumps({"requests": [{"method": "POST", "path": "/lab/form/v1/entries"}]})
 AJAX = "/wp-admin/admin-ajax.php?action=%s"
-FILE = "/wp-content/plugins/lab-form/export.php"
+FILE = "/wp-content/plugins/lab-form/src/export.php"
 
 
 def send(
@@ -176,7 +176,7 @@ def test_a_block_stays_closed_through_releases_and_rollbacks(holes: Town) -> Non
             and send(holes, site, "GET", FILE)[0] == 403
             and send(holes, site, "GET", AJAX % "lab_form_entries")[0] == 403
             and send(holes, site, "POST", AJAX % "x", "action=lab_form_entries", FORM)[0] == 403
-            and send(holes, site, "GET", "/wp-content/plugins/LAB-form/export.php")[0] == 403
+            and send(holes, site, "GET", "/wp-content/plugins/LAB-form/src/export.php")[0] == 403
         )
 
     assert closed()
