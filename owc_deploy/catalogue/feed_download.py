@@ -87,7 +87,7 @@ def _fetch(url: str, key: Sensitive | None, known: Mapping[str, str], file: Path
         raise FeedError("only https is spoken, without a login or key in the address")
     headers = {sent: known[name] for name, sent in _VALIDATORS if name in known}
     if key is not None:
-        headers["Authorization"] = f"Bearer {key.reveal().strip()}"
+        headers["Authorization"] = f"Bearer {_token(key)}"
     timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS)
     with (
         urllib3.PoolManager(timeout=timeout, retries=False) as pool,
@@ -100,6 +100,14 @@ def _fetch(url: str, key: Sensitive | None, known: Mapping[str, str], file: Path
             raise FeedError(f"it answers {answer.status}")
         _receive(answer, file)
         return {name: answer.headers[name] for name, _ in _VALIDATORS if name in answer.headers}
+
+
+def _token(key: Sensitive) -> str:
+    """Return the key as a header can hold it; http.client's own refusal would quote it."""
+    token = key.reveal().strip()
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise FeedError("its key is not one line of plain letters; look into the secret")
+    return token
 
 
 def _receive(answer: urllib3.BaseHTTPResponse, file: Path) -> None:

@@ -40,6 +40,28 @@ KEPT_FOLDER = Path(".owc-deploy/advisories")
 MAXIMUM_BYTES = 200 << 20
 OUTCOMES_READ = 100_000
 HOURS_TOLD_IN_DAYS = 48
+HEADINGS = (
+    "Site",
+    "What",
+    "Vulnerability",
+    "Severity",
+    "Fixed in",
+    "Deal with by",
+    "Closed by",
+    "Says who",
+)
+HISTORY_HEADINGS = (
+    "Vulnerability",
+    "Site",
+    "Block",
+    "Severity",
+    "Seen",
+    "Closed",
+    "Patched",
+    "Days",
+    "By",
+    "In time",
+)
 
 
 @click.command(
@@ -176,8 +198,7 @@ def _print_history(store: Store, named: frozenset[str], output_format: str) -> N
     else:
         in_time = {True: "yes", False: "no", None: "-"}
         print_table(
-            ("Vulnerability", "Site", "Block", "Severity", "Seen", "Closed", "Patched", "Days")
-            + ("By", "In time"),
+            HISTORY_HEADINGS,
             [
                 (
                     each.vulnerability,
@@ -225,8 +246,7 @@ def _print(
     open_findings = [item for item in found if not item.dismissed]
     if found:
         print_table(
-            ("Site", "What", "Vulnerability", "Severity", "Fixed in", "Deal with by", "Closed by")
-            + ("Says who",),
+            HEADINGS,
             [
                 (
                     item.site,

@@ -11,7 +11,7 @@ from owc_deploy.fleet.models import Lock, Mitigation
 from owc_deploy.store.models import RecordedFinding, RecordedOutcome
 
 MITIGATING = ("mitigate", "mitigate apply", "mitigate lift")
-RELEASING = ("apply", "rollback")
+RELEASING = ("apply",)
 _GOOD = frozenset({"ok", "changed"})
 
 
@@ -82,7 +82,7 @@ def patched_since(
 def in_force(
     finding: Finding, mitigations: Iterable[Mitigation], outcomes: Iterable[RecordedOutcome]
 ) -> tuple[str, bool]:
-    """Return the identifier of the mitigation of a finding, and whether its site was seen to refuse.
+    """Return what mitigates a finding, and whether its site was seen to refuse.
 
     A mitigation is of a finding when it names its advisory, or its block.
     """
@@ -91,7 +91,7 @@ def in_force(
         newest.details.get("closed", ()) if newest is not None and newest.outcome in _GOOD else ()
     )
     for mitigation in mitigations:
-        named = mitigation.advisory in {finding.vulnerability} or mitigation.block == finding.name
+        named = mitigation.advisory == finding.vulnerability or mitigation.block == finding.name
         if named and mitigation.concerns(finding.site):
             return (mitigation.identifier, mitigation.identifier in closed)
     return ("", False)

@@ -233,3 +233,51 @@ def test_a_new_site_is_closed_from_its_first_release(holes: Town) -> None:
         holes.owc("mitigate", "apply", "meppel", "mook")
     assert leaks(holes, "mook") != []
     del SITES["mook"]
+
+
+def test_from_an_advisory_to_a_patch_on_record(holes: Town) -> None:
+    for site, server in SITES.items():
+        holes.write(site, server, blocks={"lab-form": "1.0.0"})
+    holes.lock(*SITES)
+    holes.apply(*SITES)
+    advisory = {
+        "id": "OWC-2026-1",
+        "aliases": ["CVE-2026-0002"],
+        "published": "2026-11-20T00:00:00Z",
+        "database_specific": {"severity": "CRITICAL"},
+        "affected": [
+            {
+                "package": {"name": "lab-form"},
+                "ranges": [{"events": [{"introduced": "0"}, {"fixed": "1.1.0"}]}],
+            }
+        ],
+    }
+    (holes.root / "advisories").mkdir(exist_ok=True)
+    file = holes.root / "advisories" / "OWC-2026-1.json"
+    file.write_text(json.dumps(advisory))
+    try:
+        audit = ("audit", *SITES, "--format", "json")
+        found = holes.owc(*audit, check=False)
+        assert found.code == 1
+        assert [each["mitigation"] for each in found.document["findings"]] == [None] * 2
+        close(holes, "--block", "lab-form", "--advisory", "CVE-2026-0002")
+        found = holes.owc(*audit, check=False)
+        assert [each["mitigation"] for each in found.document["findings"]] == [
+            {"identifier": "lab-form", "in_force": True}
+        ] * 2
+        for site, server in SITES.items():
+            holes.write(site, server, blocks={"lab-form": "1.1.0"})
+        holes.lock(*SITES)
+        holes.apply(*SITES)
+        assert holes.owc(*audit).document["findings"] == []
+        told = holes.owc("audit", "--history", *SITES, "--format", "json").document["patch_times"]
+        assert [each["site"] for each in told] == sorted(SITES)
+        for each in told:
+            assert each["vulnerability"] == "CVE-2026-0002"
+            assert each["first_seen_at"] < each["mitigated_at"] < each["patched_at"]
+        holes.owc("mitigate", "lift", "lab-form", "--reason", "1.1.0 is everywhere")
+        for site in SITES:
+            status, said = send(holes, site, "GET", "/wp-json/lab/form/v1/entries")
+            assert (status, json.loads(said)) == (200, {"entries": ["none"]})
+    finally:
+        file.unlink()

@@ -215,14 +215,19 @@ class FleetSimulator:
         *,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
-        del on_progress
+        """See `Executor.mitigate`."""
+        self._note("mitigate", requests, on_progress)
         return tuple(
-            SiteOutcome(site, server, "unreachable", "no route to host")
-            if server in self.unreachable
-            else SiteOutcome(site, server, "changed")
+            self._mitigated(server, site, rules)
             for server, sites in requests.items()
-            for site in sites
+            for site, rules in sites.items()
         )
+
+    def _mitigated(self, server: str, site: str, rules: Sequence[Mapping[str, Any]]) -> SiteOutcome:
+        if self.servers[server].unreachable:
+            return SiteOutcome(site, server, "unreachable", self.servers[server].unreachable)
+        closed = [rule["identifier"] for rule in rules]
+        return SiteOutcome(site, server, "changed", details={"closed": closed})
 
     def decommission(
         self,
