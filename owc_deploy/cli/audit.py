@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from owc_deploy.catalogue.feed_download import FeedError, fetch_feed, read_large_feed
 from owc_deploy.catalogue.feeds import Statement, Vulnerability, read_feed
-from owc_deploy.catalogue.models import Catalogue
 from owc_deploy.catalogue.read import read_catalogue
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.session import now
@@ -37,7 +35,9 @@ from owc_deploy.store import Store, open_store
 SCHEMA_VERSION = 1
 FOLDER = "advisories"
 KEPT_FOLDER = Path(".owc-deploy/advisories")
-MAXIMUM_BYTES = 200 << 20
+# From this size on a file is read a record at a time; only Wordfence's own is so large.
+LARGE_BYTES = 20 << 20
+LARGE_FORM = "wordfence"
 OUTCOMES_READ = 100_000
 HOURS_TOLD_IN_DAYS = 48
 HEADINGS = (
@@ -115,8 +115,12 @@ def command(
         return 0
     locks = {site: lock for site, lock in fleet.locks.items() if not named or site in named}
     catalogue = read_catalogue(fleet.settings.catalogue)
-    vulnerabilities, statements = _read((*sorted((fleet_root / FOLDER).glob("*.json")), *feeds))
-    fetched, notes = _fetched(fleet, catalogue)
+    names = frozenset(
+        name for block in catalogue.blocks.values() for name in (block.name, *block.folders)
+    )
+    files = (*sorted((fleet_root / FOLDER).glob("*.json")), *feeds)
+    vulnerabilities, statements = _read(files, names)
+    fetched, notes = _fetched(fleet, names)
     found = findings(locks, catalogue, [*vulnerabilities, *fetched[0]], [*statements, *fetched[1]])
     mitigated = _remember(store, fleet, locks, found)
     today = now().date()
@@ -137,12 +141,9 @@ def command(
 
 
 def _fetched(
-    fleet: Fleet, catalogue: Catalogue
+    fleet: Fleet, names: frozenset[str]
 ) -> tuple[tuple[list[Vulnerability], list[Statement]], list[str]]:
     """Read the feeds that fleet.yml names; also return what there is to say about their age."""
-    names = frozenset(
-        name for block in catalogue.blocks.values() for name in (block.name, *block.folders)
-    )
     vulnerabilities: list[Vulnerability] = []
     statements: list[Statement] = []
     notes = []
@@ -217,14 +218,23 @@ def _print_history(store: Store, named: frozenset[str], output_format: str) -> N
         )
 
 
-def _read(files: Iterable[Path]) -> tuple[list[Vulnerability], list[Statement]]:
+def _read(
+    files: Iterable[Path], names: frozenset[str]
+) -> tuple[list[Vulnerability], list[Statement]]:
     vulnerabilities: list[Vulnerability] = []
     statements: list[Statement] = []
     for file in files:
         try:
-            told = read_feed(_json(file), file.name)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            words = f"{error}" if isinstance(error, (OSError, ValueError)) else f"it lacks {error}"
+            if file.stat().st_size > LARGE_BYTES:
+                told = read_large_feed(file, LARGE_FORM, names, file.name)
+            else:
+                told = read_feed(json.loads(file.read_bytes()), file.name)
+        except (FeedError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            words = (
+                f"{error}"
+                if isinstance(error, (FeedError, OSError, ValueError))
+                else f"it lacks {error}"
+            )
             raise UsageError(
                 f"{file} cannot be read as advisories: {words}",
                 hint="OSV, Wordfence Intelligence v3 or OpenVEX, as JSON",
@@ -232,12 +242,6 @@ def _read(files: Iterable[Path]) -> tuple[list[Vulnerability], list[Statement]]:
         vulnerabilities += told[0]
         statements += told[1]
     return vulnerabilities, statements
-
-
-def _json(file: Path) -> Any:
-    if file.stat().st_size > MAXIMUM_BYTES:
-        raise ValueError(f"it is larger than {MAXIMUM_BYTES >> 20} MB")
-    return json.loads(file.read_bytes())
 
 
 def _print(

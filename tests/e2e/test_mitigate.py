@@ -210,6 +210,9 @@ def test_a_server_out_of_reach_is_told_and_closed_later(holes: Town, tmp_path: P
     assert leaks(elsewhere, "meppel") == []
     inventory.write_text(reachable)
     assert "not in force" in elsewhere.owc("plan", "mierlo").stdout
+    assert elsewhere.status("mierlo")["state"] == "drifted"
+    assert elsewhere.status("mierlo")["mitigations_missing"] == ["lab-form-v1"]
+    assert elsewhere.status("meppel")["mitigations"] == ["lab-form-v1"]
     later = elsewhere.owc("mitigate", "apply", *SITES, "--format", "json")
     assert later.outcome("meppel")["outcome"] == "ok"
     assert later.outcome("mierlo")["outcome"] == "changed"

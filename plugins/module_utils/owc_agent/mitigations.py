@@ -13,6 +13,7 @@ import pwd
 import re
 import time
 import urllib.parse
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from . import commands, files, gate, layout, services
@@ -27,6 +28,7 @@ _ROUTE = re.compile(r"(/[a-z0-9._~-]+)+")
 _PLACE = re.compile(r"(plugins|themes|mu-plugins)/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ACTION = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _KINDS = {"routes": _ROUTE, "folders": _PLACE, "ajax_actions": _ACTION}
+_ASKED_AT_ONCE = 8
 _ALSO_ADDED = "not closed by this release: %s; next: owc-deploy mitigate apply"
 
 
@@ -214,8 +216,9 @@ def converge(sites: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     wanted = {site: rules for site, rules in here.items() if site not in absent}
     different = {site for site, rules in wanted.items() if _differs(site, rules)}
     trouble = put({site: wanted[site] for site in different}) if different else ""
-    for site, rules in wanted.items():
-        problems = still_open(site, rules)
+    with ThreadPoolExecutor(max_workers=_ASKED_AT_ONCE) as pool:
+        seen = dict(zip(wanted, pool.map(still_open, wanted, wanted.values())))
+    for site, problems in seen.items():
         if trouble and site in different:
             problems.append("only PHP refuses, nginx does not: %s" % trouble)
         word = "failed" if problems else ("changed" if site in different else "ok")
