@@ -18,7 +18,7 @@ from owc_deploy.errors import UsageError
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.mitigations import FILE, write_mitigations
 from owc_deploy.fleet.models import Mitigation
-from owc_deploy.plan.mitigations import left_open, rules
+from owc_deploy.plan.mitigations import left_open, rules, unknown_blocks
 from owc_deploy.plan.models import SiteOutcome
 from owc_deploy.rollout.apply import GOOD
 from owc_deploy.rollout.mitigate import concerned, mitigate
@@ -253,6 +253,10 @@ def _carry_out(
 ) -> int:
     """Write the document, make the servers follow, record it, show how it ended."""
     fleet = session.fleet
+    # Before anything is done, but no reason to leave open what can be closed.
+    unknown = unknown_blocks(fleet.mitigations, session.catalogue)
+    for words in unknown:
+        narrate(f"Warning: {words}")
     intents = [Intent(site, fleet.manifests[site].servers.web[0]) for site in sites]
     details = {"mitigation": asdict(changed)} if changed else {}
     # A lease of its own: closing a hole must not wait for an update of the fleet.
@@ -285,7 +289,7 @@ def _carry_out(
     if bad:
         narrate(f"{len(bad)} of {len(outcomes)} sites are not as they should be")
         narrate("  next, once that is mended: owc-deploy mitigate apply")
-    return 1 if bad else 0
+    return 1 if bad or unknown else 0
 
 
 def _print(outcomes: Sequence[SiteOutcome], added: Mitigation | None, catalogue: Catalogue) -> None:

@@ -12,7 +12,7 @@ from owc_deploy.fleet.models import Fleet, Lock, Manifest
 from owc_deploy.plan.certificate import certificate_change
 from owc_deploy.plan.difference import difference, drift_changes
 from owc_deploy.plan.migrations import migrations, post_steps, renamed
-from owc_deploy.plan.mitigations import missing, rules
+from owc_deploy.plan.mitigations import missing, rules, unknown_blocks
 from owc_deploy.plan.models import (
     Change,
     ObservedServer,
@@ -65,6 +65,7 @@ def make_plan(
             observed,
             supplied.get(name, ""),
             rules(fleet.mitigations, catalogue, name),
+            unknown_blocks((m for m in fleet.mitigations if m.concerns(name)), catalogue),
             now,
         )
         for name, manifest in sorted(fleet.manifests.items())
@@ -131,6 +132,7 @@ def _site_plan(
     observed: Mapping[str, ObservedServer],
     supplied: str,
     closed: tuple[Mapping[str, Any], ...],
+    beside: tuple[str, ...],
     now: datetime,
 ) -> SitePlan:
     server = observed[manifest.servers.web[0]]
@@ -139,7 +141,7 @@ def _site_plan(
     if obstacle or lock is None:
         return replace(plan, reason=obstacle)
     seen = server.sites.get(manifest.site, {})
-    told = (*warnings(manifest, lock, catalogue, now.date()), *missing(closed, seen))
+    told = (*warnings(manifest, lock, catalogue, now.date()), *beside, *missing(closed, seen))
     plan = replace(plan, warnings=told, mitigations=closed)
     refused = refusal(manifest, lock, catalogue, seen, now.date())
     if refused:

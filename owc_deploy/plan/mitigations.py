@@ -26,6 +26,15 @@ def rules(
     )
 
 
+def unknown_blocks(mitigations: Iterable[Mitigation], catalogue: Catalogue) -> tuple[str, ...]:
+    """Return warnings about mitigations of blocks that the catalogue lacks: they close nothing."""
+    return tuple(
+        f"mitigation {each.identifier} closes nothing of `{each.block}`, which the catalogue has not"
+        for each in mitigations
+        if each.block and each.block not in catalogue.blocks
+    )
+
+
 def missing(wanted: Iterable[Mapping[str, Any]], seen: Mapping[str, Any]) -> tuple[str, ...]:
     """Return warnings about what a live site lacks of it, or has beside it."""
     if not seen.get("release_id") or "mitigations" not in seen:

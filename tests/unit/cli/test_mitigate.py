@@ -13,7 +13,7 @@ from unit.cli.sessions import session, two_servers
 from owc_deploy.cli import mitigate
 from owc_deploy.cli.main import run
 from owc_deploy.cli.session import Session
-from owc_deploy.fleet.mitigations import build_mitigations, read_mitigations
+from owc_deploy.fleet.mitigations import build_mitigations, read_mitigations, write_mitigations
 from owc_deploy.fleet.models import Mitigation
 from owc_deploy.store import open_store
 
@@ -105,6 +105,14 @@ def test_the_same_twice_is_refused(opened: Session, capsys: pytest.CaptureFixtur
     assert run([*ADD, "--route", "owc/x"]) == 0
     assert run([*ADD, "--route", "owc/x"]) == 2
     assert "already" in capsys.readouterr().err
+
+
+def test_a_block_that_the_catalogue_lacks_never_passes_for_closed(
+    opened: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_mitigations(opened.fleet.root, [Mitigation("x", "y", "me", "2026", block="typo")])
+    assert run(["mitigate", "apply"]) == 1
+    assert "closes nothing of `typo`" in capsys.readouterr().err
 
 
 def test_a_lift_of_what_is_not_there_names_what_is(
