@@ -29,7 +29,7 @@ def rules(
 def unknown_blocks(mitigations: Iterable[Mitigation], catalogue: Catalogue) -> tuple[str, ...]:
     """Return warnings about mitigations of blocks that the catalogue lacks: they close nothing."""
     return tuple(
-        f"mitigation {each.identifier} closes nothing of `{each.block}`, which the catalogue has not"
+        f"mitigation {each.identifier} closes nothing of `{each.block}`, not in the catalogue"
         for each in mitigations
         if each.block and each.block not in catalogue.blocks
     )
