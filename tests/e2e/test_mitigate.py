@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import ssl
+import time
 from collections.abc import Iterator
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -16,7 +17,7 @@ from e2e.conftest import Town
 
 pytestmark = pytest.mark.lab
 
-SITES = {"meppel": "web1", "mierlo": "web2"}
+SITES = {"bladel": "web1", "boxtel": "web2"}
 ROUTE = "lab/form/v1"
 SECRET = "lab-form-secret"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -149,6 +150,13 @@ def test_a_route_is_closed_however_it_is_spelled_until_it_is_lifted(holes: Town)
         status, said = send(holes, site, "GET", "/wp-json/lab/form/v1/entries")
         assert status == 403
         assert json.loads(said)["code"] == "owc_mitigated"
+    # PHP alone closes every way.
+    for site, server in SITES.items():
+        holes.run(server, "rm", f"/etc/nginx/owc-mitigations/{site}.conf")
+        holes.run(server, "systemctl", "reload", "nginx")
+        time.sleep(1)
+        assert leaks(holes, site) == []
+    holes.owc("mitigate", "apply", *SITES)
     again = holes.owc("mitigate", "apply", *SITES, "--format", "json").document
     assert {each["outcome"] for each in again["outcomes"]} == {"ok"}
     listed = holes.owc("mitigate", "list", "--format", "json").document
@@ -165,7 +173,7 @@ def test_a_route_is_closed_however_it_is_spelled_until_it_is_lifted(holes: Town)
 
 
 def test_a_block_stays_closed_through_releases_and_rollbacks(holes: Town) -> None:
-    site = "meppel"
+    site = "bladel"
     assert SECRET in send(holes, site, "GET", FILE)[1]
     assert SECRET in send(holes, site, "GET", AJAX % "lab_form_entries")[1]
     close(holes, "--block", "lab-form", "--ajax-action", "lab_form_entries")
@@ -205,37 +213,37 @@ def test_a_server_out_of_reach_is_told_and_closed_later(holes: Town, tmp_path: P
     arguments = ("mitigate", "add", "--route", ROUTE, "--reason", "a hole", *SITES)
     result = elsewhere.owc(*arguments, "--format", "json", check=False)
     assert result.code == 1
-    assert result.outcome("meppel")["outcome"] == "changed"
-    assert result.outcome("mierlo")["outcome"] == "unreachable"
-    assert leaks(elsewhere, "meppel") == []
+    assert result.outcome("bladel")["outcome"] == "changed"
+    assert result.outcome("boxtel")["outcome"] == "unreachable"
+    assert leaks(elsewhere, "bladel") == []
     inventory.write_text(reachable)
-    assert "not in force" in elsewhere.owc("plan", "mierlo").stdout
-    assert elsewhere.status("mierlo")["state"] == "drifted"
-    assert elsewhere.status("mierlo")["mitigations_missing"] == ["lab-form-v1"]
-    assert elsewhere.status("meppel")["mitigations"] == ["lab-form-v1"]
+    assert "not in force" in elsewhere.owc("plan", "boxtel").stdout
+    assert elsewhere.status("boxtel")["state"] == "drifted"
+    assert elsewhere.status("boxtel")["mitigations_missing"] == ["lab-form-v1"]
+    assert elsewhere.status("bladel")["mitigations"] == ["lab-form-v1"]
     later = elsewhere.owc("mitigate", "apply", *SITES, "--format", "json")
-    assert later.outcome("meppel")["outcome"] == "ok"
-    assert later.outcome("mierlo")["outcome"] == "changed"
-    assert leaks(elsewhere, "mierlo") == []
+    assert later.outcome("bladel")["outcome"] == "ok"
+    assert later.outcome("boxtel")["outcome"] == "changed"
+    assert leaks(elsewhere, "boxtel") == []
     elsewhere.owc("mitigate", "lift", "lab-form-v1", "--reason", "done")
 
 
 def test_a_new_site_is_closed_from_its_first_release(holes: Town) -> None:
     add = ("mitigate", "add", "--route", ROUTE, "--reason", "a hole")
-    holes.owc(*add, "meppel", "--identifier", "for-all", check=False)
+    holes.owc(*add, "bladel", "--identifier", "for-all", check=False)
     file = holes.root / "mitigations.yml"
     document = yaml.safe_load(file.read_text())
     del document["mitigations"][0]["sites"]
     file.write_text(yaml.safe_dump(document))
-    SITES["mook"] = "web1"
+    SITES["cuijk"] = "web1"
     try:
-        holes.create("mook", blocks={"lab-form": "1.0.0"})
-        assert leaks(holes, "mook") == []
+        holes.create("cuijk", blocks={"lab-form": "1.0.0"})
+        assert leaks(holes, "cuijk") == []
     finally:
         file.unlink()
-        holes.owc("mitigate", "apply", "meppel", "mook")
-    assert leaks(holes, "mook") != []
-    del SITES["mook"]
+        holes.owc("mitigate", "apply", "bladel", "cuijk")
+    assert leaks(holes, "cuijk") != []
+    del SITES["cuijk"]
 
 
 def test_from_an_advisory_to_a_patch_on_record(holes: Town) -> None:

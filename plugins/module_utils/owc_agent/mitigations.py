@@ -218,11 +218,13 @@ def converge(sites: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     trouble = put({site: wanted[site] for site in different}) if different else ""
     with ThreadPoolExecutor(max_workers=_ASKED_AT_ONCE) as pool:
         seen = dict(zip(wanted, pool.map(still_open, wanted, wanted.values())))
-    for site, problems in seen.items():
+    for site, (problems, unknown) in seen.items():
         if trouble and site in different:
             problems.append("only PHP refuses, nginx does not: %s" % trouble)
-        word = "failed" if problems else ("changed" if site in different else "ok")
-        outcomes.append(_outcome(site, word, "; ".join(problems), started))
+        word = "changed" if site in different else "ok"
+        if problems or unknown:
+            word = "failed" if problems else "inconclusive"
+        outcomes.append(_outcome(site, word, "; ".join(problems + unknown), started))
     return outcomes
 
 
@@ -239,8 +241,11 @@ def _differs(site: str, rules: "list[dict[str, Any]]") -> bool:
     return read(layout.SitePaths(site)) != rules or _content(site) != expected
 
 
-def still_open(site: str, rules: "list[dict[str, Any]]") -> "list[str]":
-    """Ask the site's own web server for what should be closed; return what is not, in words.
+def still_open(site: str, rules: "list[dict[str, Any]]") -> "tuple[list[str], list[str]]":
+    """Ask the site's own web server for what should be closed.
+
+    Returns, in words, what is not, and of what it cannot be told: a site that is frozen or broken
+    answers neither.
 
     A route is asked for by both its addresses, which nginx refuses, and as WordPress alone can see
     it: in the body of a request, which is a GET to WordPress all the same.
@@ -248,16 +253,18 @@ def still_open(site: str, rules: "list[dict[str, Any]]") -> "list[str]":
     paths = layout.SitePaths(site)
     domain = _domain(paths)
     if not domain:
-        return []
-    problems = []
+        return [], []
+    problems, unknown = [], []
     for rule in rules:
         for what, path, body in probes(rule):
             answer = gate.ask(domain, path, 10, body=body)
             if answer.error:
-                problems.append("%s could not be asked for: %s" % (what, answer.error))
+                unknown.append("%s could not be asked for: %s" % (what, answer.error))
+            elif answer.status >= http.client.INTERNAL_SERVER_ERROR:
+                unknown.append("%s answers %d for now" % (what, answer.status))
             elif answer.status != http.client.FORBIDDEN or CODE not in answer.body:
                 problems.append("%s still answers %d" % (what, answer.status))
-    return problems
+    return problems, unknown
 
 
 def probes(rule: "dict[str, Any]") -> "list[tuple[str, str, str]]":

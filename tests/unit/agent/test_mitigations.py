@@ -169,6 +169,16 @@ def test_what_still_answers_is_told(
     assert "/wp-json/owc/zgw/v1 still answers 200" in outcome["message"]
 
 
+def test_what_cannot_be_told_is_inconclusive(
+    paths: layout.SitePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del paths
+    answers(monkeypatch, 503, "frozen")
+    outcome = converge(RULE)
+    assert outcome["outcome"] == "inconclusive"
+    assert "answers 503 for now" in outcome["message"]
+
+
 def test_a_403_of_somebody_else_is_no_proof(
     paths: layout.SitePaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
