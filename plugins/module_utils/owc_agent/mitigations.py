@@ -167,7 +167,7 @@ def put(wanted: "dict[str, list[dict[str, Any]]]") -> str:
     with files.locked(services.NGINX_LOCK):
         before = {site: _content(site) for site in wanted}
         try:
-            os.makedirs(FOLDER, mode=0o755, exist_ok=True)
+            os.makedirs(FOLDER, mode=0o700, exist_ok=True)
             for site, rules in wanted.items():
                 _write_map(site, nginx_map(site, rules).encode() if rules else b"")
             if before != {site: _content(site) for site in wanted}:
@@ -193,7 +193,8 @@ def _content(site: str) -> bytes:
 
 def _write_map(site: str, content: bytes) -> None:
     if content:
-        files.write_atomic(_map_path(site), content)
+        # A site's PHP may not read what is closed on its neighbours.
+        files.write_atomic(_map_path(site), content, 0o600)
     else:
         files.remove_file(_map_path(site))
 

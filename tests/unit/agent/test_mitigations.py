@@ -145,6 +145,8 @@ def test_closing_is_seen_from_the_site_and_once_is_enough(
     asked = answers(monkeypatch, 403)
     assert converge(RULE)["outcome"] == "changed"
     assert "/?_method=GET rest_route=/owc/zgw/v1" in asked
+    (file,) = Path(mitigations.FOLDER).iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
     assert converge(RULE) | {"seconds": 0} == {
         "site": "heusden",
         "outcome": "ok",
