@@ -19,12 +19,13 @@ from owc_deploy.fleet import schema_check
 from owc_deploy.fleet.schema_check import SchemaName
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
-SCHEMAS: tuple[SchemaName, ...] = ("fleet", "servers", "site", "lock")
+SCHEMAS: tuple[SchemaName, ...] = ("fleet", "servers", "site", "lock", "mitigations")
 FILES = {
     "fleet": "fleet.yml",
     "servers": "servers.yml",
     "site": "sites/SITE.yml",
     "lock": "locks/SITE.lock.yml",
+    "mitigations": "mitigations.yml",
 }
 WIDTH = 100
 MADE = "<!-- Made by docs/generate.py; change the source it is made from. -->"

@@ -3,26 +3,64 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
+from owc_deploy.catalogue.feed_download import FeedError, fetch_feed, read_large_feed
 from owc_deploy.catalogue.feeds import Statement, Vulnerability, read_feed
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
-from owc_deploy.cli.session import catalogue_of
-from owc_deploy.cli.view import print_json, print_table
+from owc_deploy.cli.session import catalogue_of, now
+from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.errors import UsageError
 from owc_deploy.evidence.audit import Finding, findings
+from owc_deploy.evidence.patch_time import (
+    MITIGATING,
+    RELEASING,
+    in_force,
+    patch_times,
+    patched_since,
+    recorded,
+)
 from owc_deploy.fleet.load import load_fleet
+from owc_deploy.fleet.models import Fleet, Lock
+from owc_deploy.fleet.secrets import read_secret
 from owc_deploy.rollout.observe import check_sites
+from owc_deploy.store import Store, open_store
 
 SCHEMA_VERSION = 1
 FOLDER = "advisories"
-MAXIMUM_BYTES = 200 << 20
+KEPT_FOLDER = Path(".owc-deploy/advisories")
+# From this size on a file is read a record at a time; only Wordfence's own is so large.
+LARGE_BYTES = 20 << 20
+LARGE_FORM = "wordfence"
+OUTCOMES_READ = 100_000
+HOURS_TOLD_IN_DAYS = 48
+HEADINGS = (
+    "Site",
+    "What",
+    "Vulnerability",
+    "Severity",
+    "Fixed in",
+    "Deal with by",
+    "Closed by",
+    "Says who",
+)
+HISTORY_HEADINGS = (
+    "Vulnerability",
+    "Site",
+    "Block",
+    "Severity",
+    "Seen",
+    "Closed",
+    "Patched",
+    "Days",
+    "By",
+    "In time",
+)
 
 
 @click.command(
@@ -32,6 +70,7 @@ Examples:
   owc-deploy audit
   owc-deploy audit heusden --format json
   owc-deploy audit --feed wordfence.json
+  owc-deploy audit --history
 
 Exit codes: 0 nothing is known, or all of it was dismissed, 1 a site is affected, 2 a feed cannot
 be read.
@@ -41,6 +80,12 @@ be read.
 @fleet_option
 @format_option
 @click.option(
+    "--history",
+    "show_history",
+    is_flag=True,
+    help="Show how long each took from first seen to patched, as recorded; fetches nothing.",
+)
+@click.option(
     "--feed",
     "feeds",
     multiple=True,
@@ -48,37 +93,147 @@ be read.
     help="One more file of vulnerabilities, beside those in advisories/; may be repeated.",
 )
 def command(
-    sites: tuple[str, ...], fleet_root: Path, output_format: str, feeds: tuple[Path, ...]
+    sites: tuple[str, ...],
+    fleet_root: Path,
+    output_format: str,
+    show_history: bool,
+    feeds: tuple[Path, ...],
 ) -> int:
     """Compare what the locks name with known vulnerabilities, without asking a server.
 
     They come from the catalogue, and from the JSON files in the fleet's folder advisories/: OSV,
-    Wordfence Intelligence v3, and OpenVEX statements that dismiss one, with author and reason. A
-    version is affected when any source says so. High and critical ones have a week (BIO2 8.08).
+    Wordfence Intelligence v3, and OpenVEX statements that dismiss one, with author and reason; and
+    from the feeds that fleet.yml names. A version is affected when any source says so. High and
+    critical ones have a week (BIO2 8.08). What is found is kept, to tell the time to patch.
     """
     fleet = load_fleet(fleet_root)
     named = check_sites(fleet, sites)
+    store = open_store(fleet.settings.state)
+    if show_history:
+        _print_history(store, named, output_format)
+        return 0
     locks = {site: lock for site, lock in fleet.locks.items() if not named or site in named}
     catalogue = catalogue_of(fleet, last_verified_will_do=True)
-    vulnerabilities, statements = _read((*sorted((fleet_root / FOLDER).glob("*.json")), *feeds))
-    found = findings(locks, catalogue, vulnerabilities, statements)
-    today = datetime.now(UTC).date()
+    names = frozenset(
+        name for block in catalogue.blocks.values() for name in (block.name, *block.folders)
+    )
+    files = (*sorted((fleet_root / FOLDER).glob("*.json")), *feeds)
+    vulnerabilities, statements = _read(files, names)
+    fetched, notes = _fetched(fleet, names)
+    found = findings(locks, catalogue, [*vulnerabilities, *fetched[0]], [*statements, *fetched[1]])
+    mitigated = _remember(store, fleet, locks, found)
+    today = now().date()
     if output_format == "json":
-        rows = [{**asdict(item), "overdue": item.is_overdue(today)} for item in found]
-        print_json({"schema_version": SCHEMA_VERSION, "sites": len(locks), "findings": rows})
+        rows = [
+            {
+                **asdict(item),
+                "overdue": item.is_overdue(today),
+                "mitigation": {"identifier": by[0], "in_force": by[1]} if by[0] else None,
+            }
+            for item, by in zip(found, mitigated, strict=True)
+        ]
+        document = {"schema_version": SCHEMA_VERSION, "sites": len(locks), "findings": rows}
+        print_json({**document, "notes": notes})
     else:
-        _print(found, len(locks), today)
+        _print(found, mitigated, len(locks), today)
     return 1 if any(not item.dismissed for item in found) else 0
 
 
-def _read(files: Iterable[Path]) -> tuple[list[Vulnerability], list[Statement]]:
+def _fetched(
+    fleet: Fleet, names: frozenset[str]
+) -> tuple[tuple[list[Vulnerability], list[Statement]], list[str]]:
+    """Read the feeds that fleet.yml names; also return what there is to say about their age."""
+    vulnerabilities: list[Vulnerability] = []
+    statements: list[Statement] = []
+    notes = []
+    for feed in fleet.settings.advisories:
+        key = read_secret(fleet.settings, fleet.root, feed.key) if feed.key else None
+        try:
+            kept = fetch_feed(feed, key, fleet.root / KEPT_FOLDER, now())
+            told = read_large_feed(kept.file, feed.form, names, feed.url)
+        except FeedError as error:
+            raise UsageError(
+                str(error), hint="owc-deploy audit, once it is mended; or take it out of fleet.yml"
+            ) from None
+        vulnerabilities += told[0]
+        statements += told[1]
+        if kept.trouble:
+            notes.append(
+                f"{feed.url} cannot be fetched ({kept.trouble}): using the copy of"
+                f" {kept.fetched_at}, {_age(kept.fetched_at)} old"
+            )
+            narrate(notes[-1])
+    return (vulnerabilities, statements), notes
+
+
+def _age(fetched_at: str) -> str:
+    hours = (now() - datetime.fromisoformat(fetched_at)).total_seconds() / 3600
+    return f"{hours / 24:.0f} days" if hours >= HOURS_TOLD_IN_DAYS else f"{hours:.0f} hours"
+
+
+def _remember(
+    store: Store, fleet: Fleet, locks: Mapping[str, Lock], found: Sequence[Finding]
+) -> list[tuple[str, bool]]:
+    """Keep what is found and what is no more; return each finding's mitigation, if it has one."""
+    store.findings.seen(recorded(found))
+    released = store.history.outcomes(limit=OUTCOMES_READ, verbs=RELEASING)
+    for known in store.findings.all():
+        if not known.patched_at:
+            at = patched_since(known, found, locks.get(known.site), released)
+            if at:
+                store.findings.patched(known, at)
+    outcomes = store.history.outcomes(limit=OUTCOMES_READ, verbs=MITIGATING)
+    return [in_force(item, fleet.mitigations, outcomes) for item in found]
+
+
+def _print_history(store: Store, named: frozenset[str], output_format: str) -> None:
+    outcomes = store.history.outcomes(limit=OUTCOMES_READ, verbs=MITIGATING)
+    known = [each for each in store.findings.all() if not named or each.site in named]
+    times = patch_times(known, outcomes, now())
+    if output_format == "json":
+        rows = [asdict(each) for each in times]
+        print_json({"schema_version": SCHEMA_VERSION, "patch_times": rows})
+    elif not times:
+        click.echo("audit has found nothing yet")
+    else:
+        in_time = {True: "yes", False: "no", None: "-"}
+        print_table(
+            HISTORY_HEADINGS,
+            [
+                (
+                    each.vulnerability,
+                    each.site,
+                    each.block,
+                    each.severity,
+                    each.first_seen_at[:16],
+                    each.mitigated_at[:16] or "-",
+                    each.patched_at[:16] or "not yet",
+                    f"{each.days:.1f}",
+                    each.deal_with_by or "-",
+                    in_time[each.in_time],
+                )
+                for each in times
+            ],
+        )
+
+
+def _read(
+    files: Iterable[Path], names: frozenset[str]
+) -> tuple[list[Vulnerability], list[Statement]]:
     vulnerabilities: list[Vulnerability] = []
     statements: list[Statement] = []
     for file in files:
         try:
-            told = read_feed(_json(file), file.name)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            words = f"{error}" if isinstance(error, (OSError, ValueError)) else f"it lacks {error}"
+            if file.stat().st_size > LARGE_BYTES:
+                told = read_large_feed(file, LARGE_FORM, names, file.name)
+            else:
+                told = read_feed(json.loads(file.read_bytes()), file.name)
+        except (FeedError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            words = (
+                f"{error}"
+                if isinstance(error, (FeedError, OSError, ValueError))
+                else f"it lacks {error}"
+            )
             raise UsageError(
                 f"{file} cannot be read as advisories: {words}",
                 hint="OSV, Wordfence Intelligence v3 or OpenVEX, as JSON",
@@ -88,17 +243,13 @@ def _read(files: Iterable[Path]) -> tuple[list[Vulnerability], list[Statement]]:
     return vulnerabilities, statements
 
 
-def _json(file: Path) -> Any:
-    if file.stat().st_size > MAXIMUM_BYTES:
-        raise ValueError(f"it is larger than {MAXIMUM_BYTES >> 20} MB")
-    return json.loads(file.read_bytes())
-
-
-def _print(found: Sequence[Finding], sites: int, today: date) -> None:
+def _print(
+    found: Sequence[Finding], mitigated: Sequence[tuple[str, bool]], sites: int, today: date
+) -> None:
     open_findings = [item for item in found if not item.dismissed]
     if found:
         print_table(
-            ("Site", "What", "Vulnerability", "Severity", "Fixed in", "Deal with by", "Says who"),
+            HEADINGS,
             [
                 (
                     item.site,
@@ -107,9 +258,10 @@ def _print(found: Sequence[Finding], sites: int, today: date) -> None:
                     item.severity,
                     ", ".join(item.fixed_in) or "not known",
                     _until(item, today),
+                    _closed(*by),
                     ", ".join(item.sources),
                 )
-                for item in found
+                for item, by in zip(found, mitigated, strict=True)
             ],
         )
     for item in found:
@@ -119,6 +271,22 @@ def _print(found: Sequence[Finding], sites: int, today: date) -> None:
     click.echo(f"{affected} of {sites} sites are affected, {len(open_findings)} findings")
     for name in sorted({item.name for item in open_findings if item.fixed_in}):
         click.echo(f"  next: owc-deploy update {name}")
+    closed = {id(item) for item, by in zip(found, mitigated, strict=True) if by[1]}
+    for item in {
+        item.vulnerability: item
+        for item in open_findings
+        if not item.fixed_in and id(item) not in closed and item.name != "wordpress"
+    }.values():
+        click.echo(
+            f"  next: owc-deploy mitigate add --block {item.name} --advisory {item.vulnerability}"
+            " --reason ..."
+        )
+
+
+def _closed(identifier: str, is_in_force: bool) -> str:
+    if not identifier:
+        return "-"
+    return identifier if is_in_force else f"{identifier} (not seen to be)"
 
 
 def _until(item: Finding, today: date) -> str:

@@ -32,6 +32,7 @@ VERBS = {
     "history": "history",
     "logs": "logs",
     "access": "access",
+    "mitigate": "mitigate",
     "audit": "audit",
     "sbom": "sbom",
     "catalogue": "catalogue",
@@ -40,7 +41,9 @@ VERBS = {
 }
 
 # Verbs that work on servers whenever they are used.
-SERVER_VERBS = frozenset({"plan", "apply", "update", "rollback", "status", "logs", "access"})
+SERVER_VERBS = frozenset(
+    {"plan", "apply", "update", "rollback", "status", "logs", "access", "mitigate"}
+)
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
@@ -73,7 +76,7 @@ class _Verbs(click.Group):
 
 def _begin_ansible(arguments: list[str]) -> None:
     """Let Ansible be imported while this process imports the verb and reads the documents."""
-    if {"-h", "--help"} & set(arguments):
+    if {"-h", "--help"} & set(arguments) or arguments[:1] == ["list"]:
         return
     from owc_deploy.execution.standby import begin  # noqa: PLC0415  for these verbs only
 

@@ -40,14 +40,17 @@ def recorded_run(
     plan_id: str = "",
     reason: str = "",
     take_over: bool = False,
+    lease_name: str = "fleet",
 ) -> Iterator[RunRecord]:
-    """Hold the fleet's lease and record the run; outcomes given to `note` are kept at once.
+    """Hold the lease and record the run; outcomes given to `note` are kept at once.
 
     Raises LeaseHeldError when somebody else is changing the fleet, StateError when the history
     cannot be written: nothing is changed then.
     """
     store = open_store(fleet.settings.state)
-    with store.lease("fleet", reason=reason or verb, take_over=take_over, narrate=narrate) as lease:
+    with store.lease(
+        lease_name, reason=reason or verb, take_over=take_over, narrate=narrate
+    ) as lease:
         run_id = store.history.begin_run(
             verb=verb,
             operator=operator(),

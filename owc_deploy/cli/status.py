@@ -58,11 +58,13 @@ def site_rows(
         server = observed[manifest.servers.web[0]]
         seen = server.sites.get(name, {})
         specification = seen.get("specification") or {}
+        closed = {rule["identifier"] for rule in seen.get("mitigations", ())}
+        wanted = {each.identifier for each in fleet.mitigations if each.concerns(name)}
         yield {
             "site": name,
             "server": server.server,
             "url": manifest.url,
-            "state": _state(server, seen),
+            "state": _state(server, seen, mitigations_differ=closed != wanted),
             "reason": server.unreachable,
             "release_id": seen.get("release_id", ""),
             "wordpress": specification.get("wordpress", {}).get("version", ""),
@@ -71,18 +73,21 @@ def site_rows(
                 block["name"]: block["version"] for block in specification.get("blocks", [])
             },
             "drift": seen.get("drift", []),
+            "mitigations": sorted(closed),
+            "mitigations_missing": sorted(wanted - closed),
+            "mitigations_beside": sorted(closed - wanted),
             "releases": seen.get("releases", []),
         }
 
 
-def _state(server: ObservedServer, seen: Mapping[str, Any]) -> str:
+def _state(server: ObservedServer, seen: Mapping[str, Any], *, mitigations_differ: bool) -> str:
     if server.unreachable:
         return "unreachable"
     if not seen.get("release_id"):
         return "decommissioned" if seen.get("decommissioned") else "absent"
     if seen.get("interrupted"):
         return "interrupted"
-    return "drifted" if seen.get("drift") else "live"
+    return "drifted" if seen.get("drift") or mitigations_differ else "live"
 
 
 def _print_row(row: Mapping[str, Any]) -> None:
@@ -97,3 +102,12 @@ def _print_row(row: Mapping[str, Any]) -> None:
         click.echo(f"    {blocks}")
     for item in row["drift"]:
         click.echo(f"    {item['what']}: should be {item['before']}, is {item['after']}")
+    if row["mitigations"]:
+        click.echo(f"    closed: {', '.join(row['mitigations'])}")
+    for key, words in (
+        ("mitigations_missing", "not closed, though mitigations.yml says so"),
+        ("mitigations_beside", "closed, and not in mitigations.yml"),
+    ):
+        if row[key] and row["release_id"]:
+            names = ", ".join(row[key])
+            click.echo(f"    {words}: {names}; next: owc-deploy mitigate apply")

@@ -128,6 +128,17 @@ class AnsibleExecutor:
             requests, lambda request: decommission_job(request, now), on_progress
         )
 
+    def mitigate(
+        self,
+        requests: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        """See `Executor.mitigate`."""
+        work = {server: _mitigate(sites) for server, sites in requests.items()}
+        answers = self._each(work, on_progress=on_progress)
+        return self._outcomes(answers, {server: tuple(sites) for server, sites in requests.items()})
+
     def logs(self, server: str, site: str, *, lines: int) -> tuple[str, ...]:
         """See `Executor.logs`."""
         answer = self._ask(server, "logs", "Read the site's log", site=site, lines=lines)
@@ -256,6 +267,17 @@ def _release(request: ReleaseRequest, tar: Path | None) -> Callable[[Channel], A
         return _transactions(jobs, request.parallel)(channel)
 
     return work
+
+
+def _mitigate(
+    sites: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Callable[[Channel], Answer]:
+    wanted = [
+        {"site": site, "rules": [dict(rule) for rule in rules]} for site, rules in sites.items()
+    ]
+    return lambda channel: channel.agent(
+        "mitigations", {"sites": wanted}, what="Close routes", seconds=_PROBE_SECONDS
+    )
 
 
 def _send(channel: Channel, tar: Path | None) -> Answer | None:

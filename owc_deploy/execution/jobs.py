@@ -14,7 +14,7 @@ from owc_deploy.fleet.models import Manifest
 # itself cut the two off. A site that is frozen stays frozen so long at most.
 CONFIRMATION_SECONDS = 90
 # What a release request carries beside a site's specification.
-BESIDE = ("release_id", "observed_release", "migrations", "renamed", "post_steps")
+BESIDE = ("release_id", "observed_release", "migrations", "renamed", "post_steps", "mitigations")
 
 
 def new_transaction_id(now: datetime) -> str:
@@ -28,7 +28,9 @@ def release_job(sent: Mapping[str, Any]) -> dict[str, Any]:
     `sent` is a site's specification with the fields of `BESIDE` in it.
     """
     specification = {key: value for key, value in sent.items() if key not in BESIDE}
-    page = specification["gate"]["pages"][0]
+    pages = specification["gate"]["pages"]
+    # A route in REST may be closed (`owc-deploy mitigate`) and is then no sign of life.
+    page = next((each for each in pages if "/wp-json" not in each["path"]), pages[0])
     return {
         "action": "release",
         "site": specification["site"],
@@ -39,6 +41,7 @@ def release_job(sent: Mapping[str, Any]) -> dict[str, Any]:
         "migrations": sent["migrations"],
         "renamed": sent["renamed"],
         "post_steps": sent["post_steps"],
+        "mitigations": sent["mitigations"],
         "watch": {
             "domain": specification["domains"][0],
             "path": page["path"],

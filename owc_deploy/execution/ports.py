@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -145,6 +145,18 @@ class Executor(Protocol):
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """Take sites off the air, keeping everything."""
+        ...
+
+    def mitigate(
+        self,
+        requests: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        """Close on each site of each server exactly what is named (`owc_deploy.plan.mitigations`).
+
+        An outcome is `changed` or `ok` only when the site's own web server was seen to refuse.
+        """
         ...
 
     def logs(self, server: str, site: str, *, lines: int) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from owc_deploy.errors import DocumentsInvalidError, Problem, UsageError
-from owc_deploy.fleet import attachments, documents, inventory, locks, rules
+from owc_deploy.fleet import attachments, documents, inventory, locks, mitigations, rules
 from owc_deploy.fleet.documents import Document
 from owc_deploy.fleet.models import (
     Administrator,
+    AdvisoryFeed,
     BlockChoice,
     Fleet,
     FleetSettings,
@@ -68,13 +69,18 @@ def check_fleet(root: Path) -> tuple[Fleet | None, tuple[Problem, ...]]:
     problems += found
     locked, _, found = _read_folder(root, locks.FOLDER, locks.ENDING, "lock")
     problems += found
+    closed, found = mitigations.read_mitigations(root)
+    problems += found
     everything = rules.Documents(settings, servers, sites, locked, names)
     raw = {document.file: document.raw for document in (*sites, *locked)}
     if settings is not None:
         raw[settings.file] = settings.raw
+    if closed is not None:
+        raw[closed.file] = closed.raw
     for finding in (
         *rules.findings(everything),
         *attachments.attachment_findings(root, sites),
+        *mitigations.findings(closed, names),
     ):
         problems += (documents.to_problem(finding, raw[finding.file]),)
     if problems or settings is None or servers is None:
@@ -85,6 +91,7 @@ def check_fleet(root: Path) -> tuple[Fleet | None, tuple[Problem, ...]]:
         servers=servers,
         manifests={site.data["site"]: build_manifest(site) for site in sites},
         locks={lock.data["site"]: locks.build_lock(lock.data) for lock in locked},
+        mitigations=mitigations.build_mitigations(closed),
     )
     return (fleet, ())
 
@@ -131,6 +138,14 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
         vault_password_file=_absolute(root, data["vault_password_file"])
         if "vault_password_file" in data
         else None,
+        advisories=tuple(
+            AdvisoryFeed(
+                url=feed["url"],
+                form=feed["form"],
+                key=SecretReference(**feed["key"]) if "key" in feed else None,
+            )
+            for feed in data.get("advisories", ())
+        ),
     )
 
 

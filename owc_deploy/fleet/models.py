@@ -192,6 +192,15 @@ class SignedCatalogue:
 
 
 @dataclass(frozen=True, slots=True)
+class AdvisoryFeed:
+    """A feed of vulnerabilities at an https address; `key` is sent as a bearer token."""
+
+    url: str
+    form: Literal["osv", "wordfence"]
+    key: SecretReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSettings:
     """fleet.yml. Paths are absolute once loaded.
 
@@ -208,6 +217,7 @@ class FleetSettings:
     age_identity: Path | None = None
     vault_password_file: Path | None = None
     signed_catalogue: SignedCatalogue | None = None
+    advisories: tuple[AdvisoryFeed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +278,28 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
+class Mitigation:
+    """What is closed until a vulnerability is fixed: a REST route, a block, actions of admin-ajax.
+
+    `since` is ISO 8601; `sites` are those on which it is closed, all of them when empty.
+    """
+
+    identifier: str
+    reason: str
+    by: str
+    since: str
+    route: str = ""
+    block: str = ""
+    ajax_actions: tuple[str, ...] = ()
+    advisory: str = ""
+    sites: tuple[str, ...] = ()
+
+    def concerns(self, site: str) -> bool:
+        """Return whether it is to be closed on a site."""
+        return not self.sites or site in self.sites
+
+
+@dataclass(frozen=True, slots=True)
 class Fleet:
     """A folder of documents that hold no problem.
 
@@ -279,3 +311,4 @@ class Fleet:
     servers: Mapping[str, Server]
     manifests: Mapping[str, Manifest]
     locks: Mapping[str, Lock]
+    mitigations: tuple[Mitigation, ...] = ()

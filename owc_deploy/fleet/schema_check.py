@@ -26,6 +26,7 @@ SchemaName = Literal[
     "servers",
     "site",
     "lock",
+    "mitigations",
     "variables",
     "catalogue",
     "catalogue-source",

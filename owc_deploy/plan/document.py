@@ -68,6 +68,7 @@ def _site(document: Mapping[str, Any]) -> SitePlan:
             "renamed": tuple(document["renamed"]),
             "post_steps": _commands(document["post_steps"]),
             "warnings": tuple(document["warnings"]),
+            "mitigations": tuple(document["mitigations"]),
         }
     )
 

@@ -12,6 +12,7 @@ from owc_deploy.fleet.models import Fleet, Lock, Manifest
 from owc_deploy.plan.certificate import certificate_change
 from owc_deploy.plan.difference import difference, drift_changes
 from owc_deploy.plan.migrations import migrations, post_steps, renamed
+from owc_deploy.plan.mitigations import missing, rules, unknown_blocks
 from owc_deploy.plan.models import (
     Change,
     ObservedServer,
@@ -58,7 +59,14 @@ def make_plan(
     """
     sites = [
         _site_plan(
-            manifest, fleet.locks.get(name), catalogue, observed, supplied.get(name, ""), now
+            manifest,
+            fleet.locks.get(name),
+            catalogue,
+            observed,
+            supplied.get(name, ""),
+            rules(fleet.mitigations, catalogue, name),
+            unknown_blocks((m for m in fleet.mitigations if m.concerns(name)), catalogue),
+            now,
         )
         for name, manifest in sorted(fleet.manifests.items())
         if not wishes.sites or name in wishes.sites
@@ -123,6 +131,8 @@ def _site_plan(
     catalogue: Catalogue,
     observed: Mapping[str, ObservedServer],
     supplied: str,
+    closed: tuple[Mapping[str, Any], ...],
+    beside: tuple[str, ...],
     now: datetime,
 ) -> SitePlan:
     server = observed[manifest.servers.web[0]]
@@ -131,7 +141,8 @@ def _site_plan(
     if obstacle or lock is None:
         return replace(plan, reason=obstacle)
     seen = server.sites.get(manifest.site, {})
-    plan = replace(plan, warnings=warnings(manifest, lock, catalogue, now.date()))
+    told = (*warnings(manifest, lock, catalogue, now.date()), *beside, *missing(closed, seen))
+    plan = replace(plan, warnings=told, mitigations=closed)
     refused = refusal(manifest, lock, catalogue, seen, now.date())
     if refused:
         return replace(plan, observed_release=str(seen.get("release_id", "")), reason=refused)

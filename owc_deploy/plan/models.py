@@ -90,6 +90,7 @@ class SitePlan:
     another file, `post_steps` the WP-CLI commands for after the release; all in activation order.
     `new_certificate` says that the controller has to supply one. `reason` explains `held` and
     `not-attempted`. `warnings` tell of guarantees that end and of releases that were withdrawn.
+    `mitigations` are what is to be closed on it; a release adds those that its site lacks.
     """
 
     site: str
@@ -105,6 +106,7 @@ class SitePlan:
     new_certificate: bool = False
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    mitigations: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

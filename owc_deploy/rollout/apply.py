@@ -228,6 +228,7 @@ def sent(site: SitePlan, now: datetime) -> dict[str, Any]:
         ],
         "renamed": [dict(item) for item in site.renamed],
         "post_steps": [list(command) for command in site.post_steps],
+        "mitigations": [dict(item) for item in site.mitigations],
     }
 
 

@@ -17,6 +17,7 @@ from owc_deploy.store.times import utc_now
 
 if TYPE_CHECKING:
     from owc_deploy.store.database import Database
+    from owc_deploy.store.findings import Findings
     from owc_deploy.store.history import History
     from owc_deploy.store.leases import Lease
 
@@ -26,6 +27,7 @@ class Store:
     """An opened store."""
 
     history: History
+    findings: Findings
     _database: Database
     _clock: Callable[[], datetime]
 
@@ -63,7 +65,13 @@ def open_store(path: Path, *, clock: Callable[[], datetime] = utc_now) -> Store:
     Raises StateError when it cannot be used.
     """
     from owc_deploy.store.database import Database  # noqa: PLC0415
+    from owc_deploy.store.findings import Findings  # noqa: PLC0415
     from owc_deploy.store.history import History  # noqa: PLC0415
 
     database = Database(path)
-    return Store(history=History(database, clock), _database=database, _clock=clock)
+    return Store(
+        history=History(database, clock),
+        findings=Findings(database, clock),
+        _database=database,
+        _clock=clock,
+    )

@@ -95,8 +95,10 @@ class History:
         with self._database.reading() as connection:
             return tuple(_run(row) for row in connection.execute(query))
 
-    def outcomes(self, *sites: str, limit: int = 50) -> tuple[RecordedOutcome, ...]:
-        """Return the newest outcomes of these sites, or of all, newest first."""
+    def outcomes(
+        self, *sites: str, limit: int = 50, verbs: Sequence[str] = ()
+    ) -> tuple[RecordedOutcome, ...]:
+        """Return the newest outcomes of these sites, or of all, newest first; of `verbs` only."""
         query = (
             select(*_LABELLED, runs, self._alive())
             .join(runs, runs.c.id == site_outcomes.c.run_id)
@@ -105,6 +107,8 @@ class History:
         )
         if sites:
             query = query.where(site_outcomes.c.site.in_(sites))
+        if verbs:
+            query = query.where(runs.c.verb.in_(verbs))
         with self._database.reading() as connection:
             return tuple(_recorded(row) for row in connection.execute(query))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from owc_deploy.errors import LeaseHeldError, StateError
 from owc_deploy.store.database import Database
@@ -114,7 +114,9 @@ class Lease:
 
     def _write(self, connection: Connection, row: Row[Any] | None) -> None:
         now = self._clock()
-        self.fencing_token = (row.fencing_token if row is not None else 0) + 1
+        # Of all leases: runs know the one they began under by its token alone.
+        highest = connection.execute(select(func.max(leases.c.fencing_token))).scalar()
+        self.fencing_token = (highest or 0) + 1
         values = {
             "fencing_token": self.fencing_token,
             "owner": self.owner,

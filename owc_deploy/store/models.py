@@ -52,3 +52,21 @@ class RecordedOutcome:
     previous_release_id: str = ""
     seconds: float = 0.0
     details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFinding:
+    """A vulnerability that `audit` saw on a site; times are ISO 8601, empty when not yet.
+
+    `version` is the affected one that was seen last.
+    """
+
+    site: str
+    block: str
+    vulnerability: str
+    severity: str
+    version: str
+    deal_with_by: str
+    first_seen_at: str = ""
+    last_seen_at: str = ""
+    patched_at: str = ""

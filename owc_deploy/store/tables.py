@@ -51,3 +51,17 @@ leases = Table(
     Column("heartbeat_at", String),
     Column("expires_at", String),
 )
+
+findings = Table(
+    "findings",
+    _METADATA,
+    Column("site", String, primary_key=True),
+    Column("block", String, primary_key=True),
+    Column("vulnerability", String, primary_key=True),
+    Column("severity", String),
+    Column("version", String),
+    Column("deal_with_by", String),
+    Column("first_seen_at", String),
+    Column("last_seen_at", String),
+    Column("patched_at", String),
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -208,6 +208,26 @@ class FleetSimulator:
         }
         state.losses = None
         return replace(outcome, details=details)
+
+    def mitigate(
+        self,
+        requests: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+        *,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteOutcome, ...]:
+        """See `Executor.mitigate`."""
+        self._note("mitigate", requests, on_progress)
+        return tuple(
+            self._mitigated(server, site, rules)
+            for server, sites in requests.items()
+            for site, rules in sites.items()
+        )
+
+    def _mitigated(self, server: str, site: str, rules: Sequence[Mapping[str, Any]]) -> SiteOutcome:
+        if self.servers[server].unreachable:
+            return SiteOutcome(site, server, "unreachable", self.servers[server].unreachable)
+        closed = [rule["identifier"] for rule in rules]
+        return SiteOutcome(site, server, "changed", details={"closed": closed})
 
     def decommission(
         self,

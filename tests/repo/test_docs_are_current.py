@@ -20,7 +20,9 @@ def generator() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["fleet.md", "servers.md", "site.md", "lock.md", "cli.md"])
+@pytest.mark.parametrize(
+    "name", ["fleet.md", "servers.md", "site.md", "lock.md", "mitigations.md", "cli.md"]
+)
 def test_a_page_is_current(name: str) -> None:
     path = ROOT / "docs" / "reference" / name
     wanted = generator().pages()[path]

@@ -83,6 +83,16 @@ def _transactions(
     return {"finished": finished + ended, "provisional": provisional}
 
 
+def _mitigations(sites: "list[dict[str, Any]]") -> "dict[str, Any]":
+    from . import mitigations
+
+    outcomes = mitigations.converge(sites)
+    return {
+        "changed": any(outcome["outcome"] == "changed" for outcome in outcomes),
+        "outcomes": outcomes,
+    }
+
+
 def _logs(site: str, lines: int) -> "dict[str, Any]":
     from . import logs
 
@@ -104,6 +114,7 @@ QUESTIONS: "dict[str, Callable[..., dict[str, Any]]]" = {
     "artefacts": _artefacts,
     "secrets": _secrets,
     "transactions": _transactions,
+    "mitigations": _mitigations,
     "logs": _logs,
     "access": _access,
 }

@@ -43,7 +43,12 @@ def write_atomic(
 
 def write_json(path: str, document: Any, mode: int = 0o644) -> None:
     """Write a JSON document atomically."""
-    write_atomic(path, json.dumps(document, indent=1, sort_keys=True).encode(), mode)
+    write_atomic(path, json_bytes(document), mode)
+
+
+def json_bytes(document: Any) -> bytes:
+    """Return a JSON document as it is written."""
+    return json.dumps(document, indent=1, sort_keys=True).encode()
 
 
 def read_json(path: str) -> Any:

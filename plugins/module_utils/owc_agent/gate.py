@@ -280,16 +280,25 @@ class _Connection(http.client.HTTPSConnection):
         self.sock = _TLS.wrap_socket(plain, server_hostname=self.host)
 
 
-def ask(domain: str, path: str, timeout_seconds: float = 30, address: str = "127.0.0.1") -> Answer:
-    """Ask the web server at `address` for one page of one domain."""
+def ask(
+    domain: str,
+    path: str,
+    timeout_seconds: float = 30,
+    address: str = "127.0.0.1",
+    body: str = "",
+) -> Answer:
+    """Ask the web server at `address` for one page of a domain; a `body` is sent as a form."""
     started = time.monotonic()
     connection = _Connection(domain, address, timeout_seconds)
     try:
-        connection.request("GET", path, headers={"User-Agent": "owc-deploy gate"})
+        headers = {"User-Agent": "owc-deploy gate"}
+        if body:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        connection.request("POST" if body else "GET", path, body or None, headers)
         response = connection.getresponse()
-        body = response.read(2_000_000).decode("utf-8", "replace")
+        said = response.read(2_000_000).decode("utf-8", "replace")
         release = response.getheader(RELEASE_HEADER) or ""
-        return Answer(path, response.status, body, time.monotonic() - started, "", release)
+        return Answer(path, response.status, said, time.monotonic() - started, "", release)
     except (OSError, http.client.HTTPException) as error:
         words = str(error) or type(error).__name__
         return Answer(path, 0, "", time.monotonic() - started, words)

@@ -118,6 +118,7 @@ class SitePaths:
         self.run = os.path.join(RUN, self.site)
         self.lock = os.path.join(self.root, "lock")
         self.frozen = os.path.join(self.root, "frozen.json")
+        self.mitigations = os.path.join(self.root, "mitigations.json")
         self.writing_lock = os.path.join(self.shared, "writing.lock")
         self.decommissioned = os.path.join(self.root, "decommissioned.json")
         self.user = "owc-" + self.site

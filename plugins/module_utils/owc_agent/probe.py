@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import commands, database, files, gate, layout, services, store
+from . import commands, database, files, gate, layout, mitigations, services, store
 from .owned import owned_options
 from .transaction import activations, active_plugins
 
@@ -79,6 +79,7 @@ def unreadable_site(paths: layout.SitePaths, reason: str) -> "dict[str, Any]":
         "cron": "unknown",
         "decommissioned": os.path.exists(paths.decommissioned),
         "interrupted": os.path.exists(os.path.join(paths.journal, "transaction.jsonl")),
+        "mitigations": mitigations.read(paths),
         "drift": [_drift("probe", "readable", _short(reason))],
     }
 
@@ -107,6 +108,7 @@ def _observe(
         "cron": states.get(paths.cron_timer, "unknown"),
         "decommissioned": os.path.exists(paths.decommissioned),
         "interrupted": os.path.exists(os.path.join(paths.journal, "transaction.jsonl")),
+        "mitigations": mitigations.read(paths),
         "drift": [],
     }
     if unreadable:

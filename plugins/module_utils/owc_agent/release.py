@@ -20,6 +20,7 @@ from . import (
     freeze,
     gate,
     layout,
+    mitigations,
     phplog,
     retention,
     services,
@@ -86,6 +87,7 @@ class Release(Transaction):
         self.release_id = self.transaction_id
         self.migrations: "list[dict[str, Any]]" = job["migrations"]
         self.wanted_post_steps: "list[list[str]]" = job["post_steps"]
+        self.mitigations: "list[dict[str, Any]]" = job.get("mitigations", [])
         self.renamed = {item["from"]: item["to"] for item in job["renamed"]}
         self.leaving: "list[str]" = []
         self.before: "dict[str, Any]" = {}
@@ -161,6 +163,7 @@ class Release(Transaction):
             files.write_atomic(paths.writing_lock, b"", 0o644)
         for name in ("freeze.php", "wp-config.php", "release.json"):
             os.chown(os.path.join(paths.release(self.release_id), name), 0, user.pw_gid)
+        self.notes += mitigations.add_missing(paths.site, self.mitigations)
         if changed:
             # nginx's workers take their groups when they start; a reload starts new ones.
             services.reload_nginx()
@@ -346,7 +349,8 @@ class Release(Transaction):
 
     def gate(self) -> None:
         """Ask the live site as a visitor would, and look at its plugins and log once more."""
-        pages = self.specification["gate"]["pages"]
+        pages, closed = mitigations.open_pages(self.paths, self.specification["gate"]["pages"])
+        self.notes += closed
         verdict = gate.ask_pages(
             self.specification["domains"][0], pages, PATIENCE_SECONDS, self.before
         )

@@ -20,6 +20,7 @@ from . import (
     held,
     layout,
     losses,
+    mitigations,
     services,
     targets,
 )
@@ -255,7 +256,8 @@ class Rollback(Transaction):
 
     def gate(self) -> None:
         """Ask the site as a visitor would."""
-        pages = self.specification["gate"]["pages"]
+        pages, closed = mitigations.open_pages(self.paths, self.specification["gate"]["pages"])
+        self.notes += closed
         verdict = gate.ask_pages(
             self.specification["domains"][0], pages, PATIENCE_SECONDS, {"missing": {}}
         )

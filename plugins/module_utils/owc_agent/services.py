@@ -133,13 +133,18 @@ def reload_nginx(before_reload: "Callable[[], None]" = lambda: None) -> None:
     of before go on for a moment.
     """
     with files.locked(NGINX_LOCK):
-        commands.run(["nginx", "-t", "-q"])
-        before_reload()
-        before = _nginx_workers()
-        commands.run(["systemctl", "reload", "nginx"])
-        deadline = time.monotonic() + NGINX_HANDOVER_SECONDS
-        while before & _nginx_workers() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        reload_nginx_locked(before_reload)
+
+
+def reload_nginx_locked(before_reload: "Callable[[], None]" = lambda: None) -> None:
+    """Do what `reload_nginx` does, for who holds `NGINX_LOCK` already."""
+    commands.run(["nginx", "-t", "-q"])
+    before_reload()
+    before = _nginx_workers()
+    commands.run(["systemctl", "reload", "nginx"])
+    deadline = time.monotonic() + NGINX_HANDOVER_SECONDS
+    while before & _nginx_workers() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _nginx_workers() -> "frozenset[str]":

@@ -92,9 +92,9 @@ def test_given_back_also_when_the_work_fails(store: Store) -> None:
         pass
 
 
-def test_leases_of_other_names_are_independent(store: Store) -> None:
+def test_leases_of_other_names_are_independent_and_no_two_have_one_token(store: Store) -> None:
     with store.lease("one", reason="a"), store.lease("two", reason="b") as lease:
-        assert lease.fencing_token == 1
+        assert lease.fencing_token == 2
 
 
 def test_one_of_another_host_lapses_after_ninety_seconds(store: Store, clock: Clock) -> None:

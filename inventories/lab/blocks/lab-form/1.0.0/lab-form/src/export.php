@@ -1,0 +1,3 @@
+<?php
+// Answers by itself, without WordPress.
+echo 'lab-form-secret';

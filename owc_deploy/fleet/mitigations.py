@@ -1,0 +1,96 @@
+"""mitigations.yml: what is closed on sites until a vulnerability is fixed; there may be none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from owc_deploy.errors import Problem
+from owc_deploy.fleet import documents
+from owc_deploy.fleet.documents import Document, Finding
+from owc_deploy.fleet.models import Mitigation
+
+FILE = Path("mitigations.yml")
+_HEADER = """\
+# yaml-language-server: $schema=.owc-deploy/schemas/mitigations.schema.json
+#
+# What is closed on sites until a vulnerability is fixed. `owc-deploy mitigate` writes this file and
+# closes at once what is added; commit it, so that new sites and servers get it too.
+"""
+
+
+def read_mitigations(root: Path) -> tuple[Document | None, tuple[Problem, ...]]:
+    """Read the document; `None` without problems when there is none."""
+    if not (root / FILE).exists():
+        return (None, ())
+    raw = documents.read_bytes(root, FILE)
+    if isinstance(raw, Problem):
+        return (None, (raw,))
+    return documents.parse_document(FILE, raw, "mitigations")
+
+
+def findings(document: Document | None, sites: Collection[str]) -> Iterator[Finding]:
+    """Find what does not hold between the entries, and between them and the sites."""
+    seen: set[str] = set()
+    entries = document.data.get("mitigations", ()) if document is not None else ()
+    for number, entry in enumerate(entries):
+        place = ("mitigations", number)
+        identifier = (entry or {}).get("identifier", "")
+        if identifier in seen:
+            yield Finding(
+                FILE,
+                (*place, "identifier"),
+                "duplicate-identifier",
+                f"two mitigations are called `{identifier}`",
+                "another name for one of them",
+            )
+        seen.add(identifier)
+        if entry and not any(entry.get(key) for key in ("route", "block", "ajax_actions")):
+            yield Finding(
+                FILE, place, "closes-nothing", "it closes nothing", "a route, block or ajax_actions"
+            )
+        for index, site in enumerate((entry or {}).get("sites", ())):
+            if site not in sites:
+                yield Finding(
+                    FILE,
+                    (*place, "sites", index),
+                    "unknown-site",
+                    f"there is no site `{site}` in this fleet",
+                    f"one of: {', '.join(sorted(sites))}",
+                )
+
+
+def build_mitigations(document: Document | None) -> tuple[Mitigation, ...]:
+    """Make the mitigations from a document that keeps to the schema."""
+    if document is None:
+        return ()
+    return tuple(
+        Mitigation(
+            **{
+                **entry,
+                "ajax_actions": tuple(entry.get("ajax_actions", ())),
+                "sites": tuple(entry.get("sites", ())),
+            }
+        )
+        for entry in document.data["mitigations"]
+    )
+
+
+def write_mitigations(root: Path, mitigations: Iterable[Mitigation]) -> None:
+    """Write the document anew, whole or not at all."""
+    entries = [
+        {key: list(value) if isinstance(value, tuple) else value for key, value in each if value}
+        for each in (asdict(mitigation).items() for mitigation in mitigations)
+    ]
+    body = yaml.safe_dump(
+        {"schema_version": 1, "mitigations": entries},
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    )
+    partial = root / f".{FILE}.partial"
+    partial.write_text(_HEADER + body, encoding="utf-8")
+    partial.replace(root / FILE)

@@ -1,0 +1,124 @@
+"""`owc-deploy mitigate` on simulated servers: what is written, told and recorded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fakes.fleet import FleetSimulator
+from unit.cli.sessions import session, two_servers
+
+from owc_deploy.cli import mitigate
+from owc_deploy.cli.main import run
+from owc_deploy.cli.session import Session
+from owc_deploy.fleet.mitigations import build_mitigations, read_mitigations, write_mitigations
+from owc_deploy.fleet.models import Mitigation
+from owc_deploy.store import open_store
+
+
+@pytest.fixture
+def servers() -> FleetSimulator:
+    return FleetSimulator(["web1", "web2"])
+
+
+@pytest.fixture
+def opened(tmp_path: Path, servers: FleetSimulator, monkeypatch: pytest.MonkeyPatch) -> Session:
+    made = session(two_servers(tmp_path), servers)
+
+    def reopen(_: Path) -> Session:
+        document, problems = read_mitigations(tmp_path)
+        assert not problems
+        return replace(made, fleet=replace(made.fleet, mitigations=build_mitigations(document)))
+
+    monkeypatch.setattr(mitigate, "open_session", reopen)
+    return made
+
+
+ADD = ["mitigate", "add", "--reason", "a hole", "--format", "json"]
+
+
+def written(root: Path) -> tuple[Mitigation, ...]:
+    return build_mitigations(read_mitigations(root)[0])
+
+
+def test_it_is_written_closed_and_recorded(
+    opened: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = opened.fleet.root
+    assert run([*ADD, "--route", "/owc/zgw/v1", "--advisory", "CVE-2026-1", "heusden"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [item["site"] for item in document["outcomes"]] == ["heusden"]
+    assert document["left_open"]
+    (mitigation,) = written(root)
+    assert (mitigation.identifier, mitigation.sites) == ("owc-zgw-v1", ("heusden",))
+    (outcome,) = open_store(opened.fleet.settings.state).history.outcomes()
+    assert outcome.run.reason == "owc-zgw-v1, CVE-2026-1: a hole"
+    assert outcome.details["mitigation"]["advisory"] == "CVE-2026-1"
+    assert run(["mitigate", "lift", "owc-zgw-v1", "--reason", "fixed"]) == 0
+    assert written(root) == ()
+
+
+def test_a_server_out_of_reach_is_told_and_it_stays_wanted(
+    opened: Session, servers: FleetSimulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    servers.servers["web2"].unreachable = "no route to host"
+    assert run([*ADD, "--route", "owc/zgw/v1"]) == 1
+    said = capsys.readouterr()
+    outcomes = {each["site"]: each["outcome"] for each in json.loads(said.out)["outcomes"]}
+    assert outcomes == {"altena": "changed", "heusden": "unreachable"}
+    assert "owc-deploy mitigate apply" in said.err
+    assert len(written(opened.fleet.root)) == 1
+    servers.servers["web2"].unreachable = ""
+    assert run(["mitigate", "apply"]) == 0
+    assert [method for method, _ in servers.calls] == ["mitigate", "mitigate"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name what to close"),
+        (["--route", "/"], "plain letters"),
+        (["--route", "wp/v2"], "wp-admin itself"),
+        (["--route", "owc/(.*)"], "plain letters"),
+        (["--block", "nothing"], "no block"),
+        (["--ajax-action", "a b"], "name of an action"),
+        (["--route", "owc/x", "nowhere"], "there is no site nowhere"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_is_done(
+    opened: Session,
+    servers: FleetSimulator,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    words: str,
+) -> None:
+    assert run([*ADD, *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert servers.calls == []
+    assert not (opened.fleet.root / "mitigations.yml").exists()
+
+
+def test_the_same_twice_is_refused(opened: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    del opened
+    assert run([*ADD, "--route", "owc/x"]) == 0
+    assert run([*ADD, "--route", "owc/x"]) == 2
+    assert "already" in capsys.readouterr().err
+
+
+def test_a_block_that_the_catalogue_lacks_never_passes_for_closed(
+    opened: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_mitigations(opened.fleet.root, [Mitigation("x", "y", "me", "2026", block="typo")])
+    assert run(["mitigate", "apply"]) == 1
+    assert "closes nothing of `typo`" in capsys.readouterr().err
+
+
+def test_a_lift_of_what_is_not_there_names_what_is(
+    opened: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del opened
+    run([*ADD, "--route", "owc/x"])
+    assert run(["mitigate", "lift", "owc-y", "--reason", "x"]) == 2
+    assert "owc-x" in capsys.readouterr().err

@@ -1,0 +1,96 @@
+"""How long it took to patch: from first seen, past a mitigation, to a release without the hole."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from unit.evidence.test_audit import found, hole
+from unit.plan import examples
+
+from owc_deploy.evidence.patch_time import (
+    MITIGATING,
+    RELEASING,
+    in_force,
+    patch_times,
+    patched_since,
+    recorded,
+)
+from owc_deploy.fleet.models import Mitigation
+from owc_deploy.plan.models import SiteOutcome
+from owc_deploy.store import Store, open_store
+from owc_deploy.store.models import Intent
+
+START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
+MITIGATION = Mitigation("news-v1", "x", "me", "y", route="news/v1", advisory="CVE-2026-1")
+
+
+class Clock:
+    now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def later(self, **passed: int) -> None:
+        self.now += timedelta(**passed)
+
+
+def run(store: Store, verb: str, outcome: str = "changed", **details: object) -> None:
+    number = store.history.begin_run(
+        verb=verb, operator="anna", intents=[Intent("heusden", "web1")]
+    )
+    store.history.record_outcome(
+        number,
+        SiteOutcome("heusden", "web1", outcome, details=details),  # type: ignore[arg-type]
+    )
+    store.history.finish_run(number, outcome)
+
+
+def test_the_whole_way_of_one_vulnerability(tmp_path: Path) -> None:
+    clock = Clock()
+    store = open_store(tmp_path / "history.sqlite3", clock=clock)
+    affected = found(hole())
+    run(store, "apply")
+    clock.later(hours=1)
+    store.findings.seen(recorded(affected))
+    (finding,) = affected
+    mitigating = lambda: store.history.outcomes(verbs=MITIGATING)  # noqa: E731
+    assert in_force(finding, (), mitigating()) == ("", False)
+    assert in_force(finding, (MITIGATION,), mitigating()) == ("news-v1", False)
+    clock.later(hours=1)
+    about = {"mitigation": {"advisory": "CVE-2026-1"}, "closed": ["news-v1"]}
+    run(store, "mitigate", **about)
+    assert in_force(finding, (MITIGATION,), mitigating()) == ("news-v1", True)
+
+    # Locked, and not released: the site has it still.
+    (known,) = store.findings.all()
+    fixed = examples.lock(news="2.0.0")
+    releases = lambda: store.history.outcomes(verbs=RELEASING)  # noqa: E731
+    assert patched_since(known, (), fixed, releases()) == ""
+    clock.later(days=2)
+    run(store, "apply", "rolled-back")
+    assert patched_since(known, (), fixed, releases()) == ""
+    run(store, "apply")
+    at = patched_since(known, (), fixed, releases())
+    assert at == "2026-11-22T11:00:00.000000+00:00"
+    # The feed is silent and the version the same: nothing was patched.
+    assert patched_since(known, (), examples.lock(), releases()) == ""
+    assert patched_since(known, affected, fixed, releases()) == ""
+    store.findings.patched(known, at)
+
+    (time,) = patch_times(store.findings.all(), mitigating(), clock())
+    assert time.mitigated_at == "2026-11-20T11:00:00.000000+00:00"
+    assert (time.patched_at, time.days, time.in_time) == (at, 2.0, True)
+
+    store.findings.seen(recorded(affected))
+    (again,) = store.findings.all()
+    assert (again.patched_at, again.first_seen_at) == ("", known.first_seen_at)
+    clock.later(days=9)
+    assert patch_times(store.findings.all(), (), clock())[0].in_time is False
+
+
+def test_a_mitigation_that_failed_is_not_in_force(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "history.sqlite3", clock=Clock())
+    run(store, "mitigate", "failed", closed=["news-v1"])
+    outcomes = store.history.outcomes(verbs=MITIGATING)
+    assert in_force(found(hole())[0], (MITIGATION,), outcomes) == ("news-v1", False)
