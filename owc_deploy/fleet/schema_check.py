@@ -30,6 +30,7 @@ SchemaName = Literal[
     "catalogue",
     "catalogue-source",
     "catalogue-metadata",
+    "block-source",
 ]
 Check = Callable[[Any], bool]
 
