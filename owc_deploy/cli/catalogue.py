@@ -14,6 +14,7 @@ from owc_deploy.catalogue.document import block_document
 from owc_deploy.catalogue.listing import read_metadata, read_source_list
 from owc_deploy.catalogue.models import Block, Catalogue, Kind, Requirement
 from owc_deploy.catalogue.read import artefact_path, read_catalogue, verify_artefact
+from owc_deploy.cli.catalogue_recipe import build_recipe
 from owc_deploy.cli.catalogue_source import lint, resolve_sites
 from owc_deploy.cli.options import fleet_option, format_option
 from owc_deploy.cli.view import narrate, print_json, print_table
@@ -41,6 +42,7 @@ def command() -> None:
     """List, add and verify blocks and the artefacts that carry them."""
 
 
+command.add_command(build_recipe)
 command.add_command(lint)
 command.add_command(resolve_sites)
 
