@@ -165,7 +165,7 @@ def _build(lab: Lab, user: str, job: Job, folder: Path, narrate: Narrate) -> Add
         _composer(builder, f"{block.name} {commit}", top)
     for words in recipe.commands:
         narrate(f"{block.name} {job.release.version}: {' '.join(words)}")
-        builder.run(words, f"`{words[0]}` of its recipe failed", top)
+        builder.run(words, f"`{words[0]}` of its recipe failed", "source")
     _prune(builder, recipe, top)
     with tempfile.TemporaryDirectory(prefix="owc-build-") as temporary:
         tree = Path(temporary) / "block"

@@ -26,11 +26,12 @@ repository: {repository}
 recipe:
   subfolder: plugins/base
   composer: true
-  packages: [nodejs]
+  packages: [npm]
   commands:
-    - [node, make.js, "a b; touch /tmp/shell"]
-    - ["true"]
-  prune: [wp-content, tests, make.js]
+    - [node, plugins/base/make.js, "a b; touch /tmp/shell"]
+    - [npm, install]
+    - [npm, run, make]
+  prune: [wp-content, tests, make.js, style.js]
 every_release:
   php: ">=8.1"
 releases:
@@ -48,6 +49,7 @@ COMPOSER = {
 }
 MAKE = """\
 const fs = require("fs");
+process.chdir("plugins/base");
 fs.mkdirSync("build");
 fs.writeFileSync("build/words.json", JSON.stringify(process.argv.slice(2)));
 fs.writeFileSync("build/user.txt", String(process.getuid()));
@@ -75,6 +77,8 @@ def repository(folder: Path) -> Path:
         '"autoload": {"psr-4": {"Ours\\\\": "src/"}}}',
         "library/src/Thing.php": "<?php\nnamespace Ours;\nclass Thing {}\n",
         "make.js": MAKE,
+        "../../package.json": '{"scripts": {"make": "node plugins/base/style.js"}}',
+        "style.js": 'require("fs").writeFileSync("plugins/base/build/style.css", "a{}");',
         "tests/test.php": "<?php\n",
         "wp-content/plugins/other/other.php": "<?php\n/* Plugin Name: Other */\n",
     }.items():
@@ -111,7 +115,7 @@ def test_a_recipe_is_followed_twice_to_the_same_bytes(
         user = archive.read("base/build/user.txt")
     assert int(user) > 0
     assert words == ["a b; touch /tmp/shell"]
-    assert {"base/base.php", "base/vendor/autoload.php"} <= names
+    assert {"base/build/style.css", "base/base.php", "base/vendor/autoload.php"} <= names
     assert "base/vendor/ours/library/src/Thing.php" in names
     pruned = ("base/wp-content", "base/tests", "base/node_modules", "base/make.js", "base/.git")
     assert not [name for name in names if name.startswith(pruned)]
@@ -122,12 +126,12 @@ def test_what_cannot_be_built_says_why_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     here = repository(tmp_path / "repository")
-    text = BLOCK.format(repository=here).replace("packages: [nodejs]", "packages: []")
+    text = BLOCK.format(repository=here).replace("packages: [npm]", "packages: []")
     files = {
         "unreachable": text.replace(str(here), "https://git.voorbeeld.invalid/base"),
         "untagged": text.replace("tag: v1.1.0", "tag: v9.9.9"),
         "moved": text.replace("tag: v1.1.0", "tag: v1.1.0\n    commit: 0123456"),
-        "failing": text.replace('["true"]', '["false"]').replace("[node, make.js,", "[echo,"),
+        "failing": text.replace("[npm, install]", "['false']").replace("[node, ", "[echo, "),
     }
     for name, content in files.items():
         (tmp_path / f"{name}.yml").write_text(content)
