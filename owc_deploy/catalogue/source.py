@@ -36,6 +36,15 @@ _BLOCK_KEYS = (
 )
 
 
+class SourceInvalidError(DocumentsInvalidError):
+    """Block files hold problems, each by itself or together."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__(problems)
+        self.message = self.message.replace("the fleet's documents", "the block files")
+        self.hint = "owc-deploy catalogue lint, after changing them"
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """How an artefact is made from a commit: see schemas/block-source.schema.json."""
@@ -78,7 +87,7 @@ def read_sources(folders: Iterable[Path]) -> tuple[BlockSource, ...]:
 
     So an operator lists what only they have, such as paid plugins, in a folder of their own.
 
-    Raises DocumentsInvalidError with every problem of every file, and UsageError for a folder that
+    Raises SourceInvalidError with every problem of every file, and UsageError for a folder that
     holds none.
     """
     sources: dict[str, BlockSource] = {}
@@ -91,16 +100,16 @@ def read_sources(folders: Iterable[Path]) -> tuple[BlockSource, ...]:
             source = source_of(document)
             sources[source.block.name] = source
     if problems:
-        raise DocumentsInvalidError(tuple(problems))
+        raise SourceInvalidError(tuple(problems))
     return tuple(sources[name] for name in sorted(sources))
 
 
 def read_source(file: Path) -> BlockSource:
-    """Read one block file. Raises DocumentsInvalidError with every problem."""
+    """Read one block file. Raises SourceInvalidError with every problem."""
     problems: list[Problem] = []
     document = _document(file.parent, file, problems)
     if document is None or problems:
-        raise DocumentsInvalidError(tuple(problems))
+        raise SourceInvalidError(tuple(problems))
     return source_of(document)
 
 

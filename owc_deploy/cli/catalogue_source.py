@@ -10,11 +10,11 @@ import click
 
 from owc_deploy.catalogue.errors import ResolutionError
 from owc_deploy.catalogue.resolve import resolve
-from owc_deploy.catalogue.source import catalogue_of, read_sources
+from owc_deploy.catalogue.source import SourceInvalidError, catalogue_of, read_sources
 from owc_deploy.catalogue.source_check import problems_between, unbuildable
 from owc_deploy.cli.options import fleet_option, format_option
 from owc_deploy.cli.view import narrate, print_json
-from owc_deploy.errors import DocumentsInvalidError, UsageError
+from owc_deploy.errors import UsageError
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet, Lock, LockedArtefact
 from owc_deploy.fleet.rules import closest
@@ -63,7 +63,7 @@ def lint(folders: tuple[Path, ...], output_format: str) -> None:
     sources = read_sources(_folders(folders))
     problems = problems_between(sources)
     if problems:
-        raise DocumentsInvalidError(problems)
+        raise SourceInvalidError(problems)
     releases = sum(len(source.block.releases) for source in sources)
     unknown = [
         f"{source.block.name} {version}" for source in sources for version in unbuildable(source)

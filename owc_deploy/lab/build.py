@@ -14,12 +14,12 @@ import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from owc_deploy.catalogue.add import AddRequest, AddResult, add_release
 from owc_deploy.catalogue.archive import MAXIMUM_UNPACKED_BYTES
-from owc_deploy.catalogue.models import BlockRelease
+from owc_deploy.catalogue.models import Block, BlockRelease
 from owc_deploy.catalogue.source import BlockSource, Place, Recipe
 from owc_deploy.errors import LabError, OwcError
 from owc_deploy.lab.commands import run_command, tail
@@ -33,35 +33,18 @@ _COMMAND_TIMEOUT_SECONDS = 1800
 _CHUNK_BYTES = 1 << 20
 _LINES_SHOWN = 5
 
-_RELEASE_DETAILS = (
-    "version",
-    "header_version",
-    "source",
-    "php",
-    "wordpress",
-    "requires",
-    "provides",
-    "conflicts",
-    "train",
-    "updates_from",
-    "migrations",
-    "post_steps",
-    "constants",
-    "gate",
-    "withdrawn",
-)
-_BLOCK_DETAILS = (
-    "name",
-    "kind",
-    "title",
-    "licence",
-    "paid",
-    "environments",
-    "guarantee",
-    "support",
-    "successor",
-    "advisories",
-)
+# What these have in common goes over as it is; the rest is said one by one.
+_ASKED = frozenset(field.name for field in fields(AddRequest))
+_RELEASE_DETAILS = (_ASKED & frozenset(field.name for field in fields(BlockRelease))) - {
+    "sha256",
+    "commit",
+    "folder",
+    "main_file",
+}
+_BLOCK_DETAILS = (_ASKED & frozenset(field.name for field in fields(Block))) - {
+    "folder",
+    "main_file",
+}
 
 
 class RecipeError(LabError):

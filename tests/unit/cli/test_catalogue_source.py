@@ -29,6 +29,8 @@ def test_lint_says_every_problem(tmp_path: Path, capsys: pytest.CaptureFixture[s
     err = capsys.readouterr().err
     assert "no file says what nobody is" in err
     assert "nothing provides nothing()" in err
+    assert "2 problems in the block files" in err
+    assert "catalogue lint" in err
 
 
 def test_resolve_shows_what_a_site_would_get(capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,3 +53,11 @@ def test_resolve_says_why_not_and_goes_on(capsys: pytest.CaptureFixture[str]) ->
 def test_resolve_refuses_a_site_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["catalogue", "resolve", "woo-date", "--fleet", str(COMPOSITIONS)]) == 2
     assert "woo-data" in capsys.readouterr().err
+
+
+def test_a_block_file_offered_as_a_list_says_which_verb(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(OWC / "openwoo.yml")
+    assert run(["catalogue", "build", file, "--catalogue", str(tmp_path / "c")]) == 1
+    assert f"owc-deploy catalogue build-recipe {file}" in capsys.readouterr().err
