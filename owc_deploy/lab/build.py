@@ -192,16 +192,17 @@ class _Builder:
         arguments = self.lab.ssh_arguments(
             _SERVER, ("sudo", "--non-interactive", *self.words(("tee", name)))
         )
-        with file.open("rb") as stream:
-            sent = subprocess.run(
-                arguments,
-                stdin=stream,
-                stdout=subprocess.DEVNULL,
-                check=False,
-                timeout=_FETCH_TIMEOUT_SECONDS,
-            )
-        if sent.returncode != 0:
-            raise RecipeError("the repository cannot be copied to the server")
+        try:
+            with file.open("rb") as stream:
+                subprocess.run(
+                    arguments,
+                    stdin=stream,
+                    stdout=subprocess.DEVNULL,
+                    check=True,
+                    timeout=_FETCH_TIMEOUT_SECONDS,
+                )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            raise RecipeError("the repository cannot be copied to the server") from error
 
     def bring(self, folder: str, archive: Path, tree: Path) -> None:
         """Copy a folder from the server to `tree`; links and devices are refused."""
