@@ -1,4 +1,4 @@
-"""Where the playbooks, roles, plugins, schemas and example fleets are.
+"""Where the playbooks, roles, plugins, schemas, example fleets and catalogue sources are.
 
 In a checkout they stand beside the package; in an installed wheel they are inside it. Nothing else
 in the package may guess.
@@ -13,7 +13,7 @@ _INSTALLED = _PACKAGE / "_resources"
 
 
 def resource_folder(name: str) -> Path:
-    """Return the folder `playbooks`, `roles`, `plugins`, `schemas` or `inventories`.
+    """Return `playbooks`, `roles`, `plugins`, `schemas`, `inventories` or `catalogues`.
 
     Raises FileNotFoundError when the installation is damaged.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,11 @@ def _read(file: Path, schema_name: SchemaName) -> dict[str, Any]:
     except OSError as error:
         raise CatalogueError(f"{file} cannot be read: {error.strerror}") from error
     document, problems = parse_document(file, raw, schema_name)
+    if schema_name == "catalogue-source" and any(problem.path == "name" for problem in problems):
+        raise CatalogueError(
+            f"{file} says what one block is; it lists no archives",
+            hint=f"owc-deploy catalogue build-recipe {shlex.quote(str(file))}",
+        )
     if document is None or problems:
         raise DocumentsInvalidError(problems or (Problem(file, 1, 1, "", "empty", "it is empty"),))
     return document.data

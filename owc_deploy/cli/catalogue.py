@@ -33,6 +33,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Verbs in files of their own: verb -> module in owc_deploy.cli, and the command in it.
 _VERBS = {
+    "build-recipe": ("catalogue_recipe", "build_recipe"),
+    "lint": ("catalogue_source", "lint"),
+    "resolve": ("catalogue_source", "resolve_sites"),
     "key": ("catalogue_trust", "key_command"),
     "init": ("catalogue_trust", "init"),
     "delegate": ("catalogue_trust", "delegate"),

@@ -32,6 +32,7 @@ SchemaName = Literal[
     "catalogue-source",
     "catalogue-metadata",
     "publiccode",
+    "block-source",
 ]
 Check = Callable[[Any], bool]
 

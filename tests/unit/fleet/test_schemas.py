@@ -16,7 +16,7 @@ from owc_deploy.fleet import models, schema_check
 from owc_deploy.fleet.schema_check import SchemaName
 from owc_deploy.resources import resource_folder
 
-OURS: tuple[SchemaName, ...] = ("fleet", "servers", "site", "lock")
+OURS: tuple[SchemaName, ...] = ("fleet", "servers", "site", "lock", "block-source")
 
 
 def properties(part: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
