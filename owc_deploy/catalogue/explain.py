@@ -142,15 +142,43 @@ class _Telling:
                 f"Leave one of them out: {_either(names)}.",
             )
         needed_by = self._needed_by(newest)
-        for name, group in sorted(grouped.items()):
-            yield self._refusal(name, group, needed_by)
+        for blamed, group in sorted(grouped.items()):
+            # Language files follow WordPress: they are only to blame when nothing else is.
+            name = WORDPRESS if blamed.startswith(_LANGUAGE) else blamed
+            own = [c for c in group if c.requirement.name == name and not _is_language(c)]
+            yield self._refusal(name, self._completed(name, own, newest, needed_by), needed_by)
+
+    def _completed(
+        self,
+        name: str,
+        group: list[Cause],
+        newest: Mapping[str, Candidate],
+        needed_by: Mapping[str, str],
+    ) -> list[Cause]:
+        """Add what else is asked of a package, where what the search blamed could be met alone."""
+        if not self._can_be(name, group):
+            return group
+        brought = [usable(self.packages, self.scope, other)[:1] for other in sorted(needed_by)]
+        there = [*newest.values(), *(candidate for first in brought for candidate in first)]
+        asked = (Cause(ask, None) for ask in self.clash if ask.name == name)
+        others = (
+            Cause(ask, candidate)
+            for candidate in sorted(there, key=str)
+            for ask in self.packages.asked_by(candidate)
+            if ask.name == name and ask.kind in {"needs", "conflict", "train"}
+        )
+        return list(dict.fromkeys((*group, *asked, *others)))
+
+    def _can_be(self, name: str, causes: Sequence[Cause]) -> bool:
+        """Say whether a release of a package meets all of these."""
+        return any(
+            all(cause.requirement.accepts(candidate) for cause in causes)
+            for candidate in usable(self.packages, self.scope, name)
+        )
 
     def _refusal(self, name: str, causes: list[Cause], needed_by: Mapping[str, str]) -> Refusal:
-        if name == WORDPRESS:
-            # Language files follow WordPress: they are only to blame when nothing else is.
-            causes = [cause for cause in causes if not _is_language(cause)]
-            if all(cause.parent is None for cause in causes):
-                return self._language()
+        if name == WORDPRESS and self._can_be(name, causes):
+            return self._language()
         place = self._place(name, causes, needed_by)
         said = [_says(cause, needed_by, self.scope) for cause in causes]
         asks = [cause.requirement for cause in causes]
@@ -162,6 +190,9 @@ class _Telling:
             return self._wordpress(place, said, asks)
         if "?" in name:
             return self._several(place, causes[0], said[0])
+        wanted = causes[0].parent.asked if causes[0].parent is not None else None
+        if len(causes) == 1 and wanted is not None and len(wanted.any_of) > 1:
+            return self._none_of(place, causes[0], wanted)
         if any(ask.kind in {"conflict", "train"} for ask in asks):
             return self._beside(place, name, said, causes)
         return self._block(place, name, said, asks)
@@ -245,6 +276,30 @@ class _Telling:
             + (", or set `dependencies: add`." if can_be_added else "."),
         )
 
+    def _none_of(self, place: tuple[str, ...], cause: Cause, wanted: Requirement) -> Refusal:
+        """Say of each of several blocks why it does not do."""
+        asker = _asker(cause)
+        why, advice = [], [f"Leave {asker.name} out"]
+        for name in wanted.any_of:
+            ask = Ask(name, "needs", wanted.version)
+            held = [c.version for c in usable(self.packages, self.scope, name)]
+            betas = [
+                c.version
+                for c in self.packages.candidates.get(name, ())
+                if c.version not in held and ask.accepts(c)
+            ]
+            if betas:
+                advice.append(f"take the beta: {with_beta(name, caret(betas))}")
+                why.append(f"of {name} {in_beta_only(betas)}")
+            else:
+                why.append(f"of {name} there is {listed(held) or 'no release that may be chosen'}")
+        return Refusal(
+            place,
+            "clash",
+            f"{asker} {_wants(Ask('', 'needs', requirement=wanted), '')}; {_sentence(why)}.",
+            f"{', or '.join(advice)}.",
+        )
+
     def _beside(
         self, place: tuple[str, ...], name: str, said: list[str], causes: list[Cause]
     ) -> Refusal:
@@ -303,12 +358,12 @@ class _Telling:
                 f"Take the hold on {name} away, or leave out what needs another release of it.",
             )
         if betas:
-            said_of_them = f"{sentence}; {in_beta_only(betas)}"
+            stable = f"the stable ones are {listed(versions)}" if versions else "none is stable"
             chosen = dict(self.question.blocks).get(name, f"^{caret(betas).removeprefix('^')}")
             return Refusal(
                 place,
                 "beta-only",
-                f"{said_of_them}, the stable ones are {holds}.",
+                f"{sentence}; {in_beta_only(betas)}, {stable}.",
                 f"To take the beta, write under blocks: {with_beta(name, chosen)}.",
             )
         if would_do and len(others) < len(asks):
@@ -376,7 +431,7 @@ def _says(cause: Cause, needed_by: Mapping[str, str], scope: Scope) -> str:
     elif asker.name in needed_by:
         who = f"{asker} ({_chain(asker.name, needed_by)})"
     elif asker.name in scope.held:
-        who = f"{asker} (held {scope.held[asker.name]})"
+        who = f"{asker} ({scope.why_held(asker.name)})"
     else:
         who = str(asker)
     return f"{who} {_wants(ask, thing)}"

@@ -141,13 +141,9 @@ def _held_back(
         **dict(question.blocks),
     }
     constraint = constraints.get(artefact.name, "*")
-    held = dict(question.held)
-    if artefact.name in held:
-        return (
-            f"held {held[artefact.name]}"
-            if held[artefact.name].startswith("until ")
-            else (f"held: {held[artefact.name]}")
-        )
+    scope = question.scope()
+    if artefact.name in scope.held:
+        return scope.why_held(artefact.name)
     if not parse_constraint(constraint).allows(parse_version(newest)):
         return f"the manifest asks {constraint}"
     if artefact.kind == "language":

@@ -44,6 +44,11 @@ class Scope:
         default_factory=dict, init=False, repr=False, compare=False
     )
 
+    def why_held(self, name: str) -> str:
+        """Return why a held block may not move, in a few words."""
+        why = self.held[name]
+        return f"held {why}" if why.startswith("until ") else f"held: {why}"
+
     def takes_beta(self, name: str) -> bool:
         """Say whether a beta of this block may be chosen."""
         return (self.beta is None or name in self.beta) and name not in self.not_beta

@@ -348,6 +348,54 @@ def test_language_files_of_another_wordpress() -> None:
     assert "language-nl_NL 6.5" in refusal.message
 
 
+@pytest.mark.parametrize(
+    ("blocks", "details", "said"),
+    [
+        (
+            ("needs-narrow", "prefill-8"),
+            {"php": "^8"},
+            (
+                "the manifest asks PHP ^8, narrow 1.0 (needed by needs-narrow) works "
+                "with PHP >=8.3, and "
+                "prefill-8 1.0 works with PHP <8.3; the server offers PHP 8.2 and 8.4."
+            ),
+        ),
+        (
+            ("needs-wide",),
+            {"wordpress": "^7"},
+            (
+                "the manifest asks WordPress ^7, and wide 1.0 (needed by needs-wide) works with "
+                "WordPress ^6.5; the catalogue holds WordPress 7.1.1 and 6.5."
+            ),
+        ),
+        (
+            ("either",),
+            {},
+            (
+                "either 1.0 needs cheap or dear ^2; of cheap there is 1.0, and of dear "
+                "2.0 is there in "
+                "beta only. Leave either out, or take the beta: "
+                '`dear: {version: "^2.0", channel: beta}`.'
+            ),
+        ),
+    ],
+)
+def test_the_whole_chain_is_named(blocks: Any, details: Any, said: str) -> None:
+    offered = catalogue(
+        *OFFERED.blocks.values(),
+        block("needs-narrow", release("1.0", requires=(needs("narrow"),))),
+        block("needs-wide", release("1.0", requires=(needs("wide"),))),
+        block("prefill-8", release("1.0", php="<8.3")),
+        block("either", release("1.0", requires=(needs("cheap", "dear", version="^2"),))),
+        block("cheap", "1.0"),
+        block("dear", release("2.0", channel="beta")),
+    )
+    with pytest.raises(ResolutionError) as caught:
+        resolve(manifest(*blocks, **details), SERVER, offered)
+    (refusal,) = caught.value.refusals
+    assert str(refusal).startswith(said)
+
+
 def test_an_empty_catalogue() -> None:
     empty = catalogue()
     with pytest.raises(ResolutionError) as caught:

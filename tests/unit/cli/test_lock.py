@@ -95,7 +95,7 @@ def test_one_refusal_leaves_the_others(fleet: Path, capsys: pytest.CaptureFixtur
     site(fleet, "fout", 'openwoo: "^4.3"')
     assert typed(fleet, "lock") == 3
     shown = capsys.readouterr()
-    assert "openwoo 4.3.0 needs the function register" in shown.err
+    assert "  - sites/fout.yml:13: openwoo 4.3.0 needs the function register" in shown.err
     assert "1 changed, 1 refused" in shown.out
     assert (fleet / "locks" / "goed.lock.yml").exists()
     assert not (fleet / "locks" / "fout.lock.yml").exists()
@@ -103,6 +103,37 @@ def test_one_refusal_leaves_the_others(fleet: Path, capsys: pytest.CaptureFixtur
     assert typed(fleet, "lock", "fout", "--format", "json") == 3
     capsys.readouterr()
     assert typed(fleet, "lock", "nergens") == 2
+
+
+def test_what_is_held_stays_and_is_told(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert typed(fleet, "lock") == 0
+    site(fleet, "goed", "cmb2: {version: '^2', hold: {until: 2999-12-31, reason: being tested}}")
+    capsys.readouterr()
+    assert typed(fleet, "lock", "--upgrade") == 0
+    assert (
+        "goed: WARNING: cmb2 is held at 2.10.1 until 2999-12-31, which has a known vulnerability"
+    ) in capsys.readouterr().err
+    assert typed(fleet, "outdated") == 0
+    assert "held back: held until 2999-12-31: being tested" in capsys.readouterr().out
+    assert typed(fleet, "lock", "--format", "json") == 0
+    ((held,),) = (item["holds"] for item in json.loads(capsys.readouterr().out)["sites"])
+    assert (held["name"], held["version"], held["is_over"]) == ("cmb2", "2.10.1", False)
+    site(fleet, "goed", "cmb2: {version: '^2', hold: {until: 2020-12-31, reason: being tested}}")
+    assert typed(fleet, "lock", "--upgrade") == 0
+    shown = capsys.readouterr()
+    assert "the hold on cmb2 ran out on 2020-12-31; it may move (being tested)" in shown.err
+    assert "2.11.0" in shown.out
+
+
+def test_a_hold_needs_a_reason_and_a_day_that_exists(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site(fleet, "goed", "cmb2: {hold: {until: 2026-12-31}}")
+    site(fleet, "fout", "cmb2: {hold: {until: 2026-02-31, reason: being tested}}")
+    assert typed(fleet, "lock") == 3
+    said = capsys.readouterr().err
+    assert "blocks.cmb2.hold: `reason` is missing" in said
+    assert "sites/fout.yml:13:24: blocks.cmb2.hold.until: `2026-02-31` is no day" in said
 
 
 def test_outdated(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
