@@ -16,7 +16,7 @@ from owc_deploy.cli.session import Session, now, open_session, operator, progres
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.load import load_fleet
-from owc_deploy.fleet.mitigations import FILE, write_mitigations
+from owc_deploy.fleet.mitigations import FILE, problems_of, write_mitigations
 from owc_deploy.fleet.models import Mitigation
 from owc_deploy.plan.mitigations import left_open, rules, unknown_blocks
 from owc_deploy.plan.models import SiteOutcome
@@ -28,8 +28,6 @@ from owc_deploy.store.models import Intent
 SCHEMA_VERSION = 1
 # Closing these would close the editor itself, and the index by which programs find all others.
 _NEEDED_ROUTES = frozenset({"/", "/wp", "/wp/v2", "/wp-block-editor", "/wp-block-editor/v1"})
-_ROUTE = re.compile(r"/?[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
-_ACTION = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
 @click.group(
@@ -199,7 +197,7 @@ def list_command(fleet_root: Path, output_format: str) -> None:
 
 def _name(route: str, block: str, actions: tuple[str, ...]) -> str:
     what = route.strip("/").replace("/", "-").lower() or block or "-".join(actions)
-    return what[:99]
+    return re.sub("^[^A-Za-z0-9]+", "", what)[:99]
 
 
 def _closes(mitigation: Mitigation) -> str:
@@ -215,23 +213,16 @@ def _why(mitigation: Mitigation, reason: str) -> str:
 
 def _check(session: Session, mitigation: Mitigation) -> None:
     """Raise UsageError, with all that is wrong with a new mitigation."""
-    problems = []
+    problems = list(problems_of(mitigation))
     route, block = mitigation.route, mitigation.block
     if not route and not block and not mitigation.ajax_actions:
         problems.append("name what to close: --route, --block or --ajax-action")
-    if route and (not _ROUTE.fullmatch(route) or ".." in route):
-        problems.append(f"`{route}` is not a route in plain letters, such as owc/pdc/v1")
-    elif "/" + route.strip("/").lower() in _NEEDED_ROUTES and route:
+    if "/" + route.strip("/").lower() in _NEEDED_ROUTES and route:
         problems.append(f"`{route}` carries wp-admin itself; close a route below it")
     if block and block not in session.catalogue.blocks:
         problems.append(f"the catalogue has no block `{block}`")
     elif block and session.catalogue.blocks[block].kind not in {"plugin", "theme", "mu-plugin"}:
         problems.append(f"`{block}` is no plugin or theme, and cannot be closed")
-    problems += [
-        f"`{action}` is not the name of an action"
-        for action in mitigation.ajax_actions
-        if not _ACTION.fullmatch(action)
-    ]
     if any(each.identifier == mitigation.identifier for each in session.fleet.mitigations):
         problems.append(
             f"there is a mitigation `{mitigation.identifier}` already: give another --identifier,"

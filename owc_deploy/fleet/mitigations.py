@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from owc_deploy.errors import Problem
-from owc_deploy.fleet import documents
+from owc_deploy.fleet import documents, schema_check
 from owc_deploy.fleet.documents import Document, Finding
 from owc_deploy.fleet.models import Mitigation
 
@@ -79,18 +80,25 @@ def build_mitigations(document: Document | None) -> tuple[Mitigation, ...]:
     )
 
 
-def write_mitigations(root: Path, mitigations: Iterable[Mitigation]) -> None:
-    """Write the document anew, whole or not at all."""
+def problems_of(mitigation: Mitigation) -> tuple[str, ...]:
+    """Return why a mitigation cannot be written, in words; it would make the fleet unreadable."""
+    return tuple(
+        f"{documents.path_text(violation.path[2:])}: {documents.printable(violation.message)}"
+        for violation in schema_check.violations("mitigations", _document([mitigation]))
+    )
+
+
+def _document(mitigations: Iterable[Mitigation]) -> dict[str, Any]:
     entries = [
         {key: list(value) if isinstance(value, tuple) else value for key, value in each if value}
         for each in (asdict(mitigation).items() for mitigation in mitigations)
     ]
-    body = yaml.safe_dump(
-        {"schema_version": 1, "mitigations": entries},
-        sort_keys=False,
-        allow_unicode=True,
-        width=100,
-    )
+    return {"schema_version": 1, "mitigations": entries}
+
+
+def write_mitigations(root: Path, mitigations: Iterable[Mitigation]) -> None:
+    """Write the document anew, whole or not at all."""
+    body = yaml.safe_dump(_document(mitigations), sort_keys=False, allow_unicode=True, width=100)
     partial = root / f".{FILE}.partial"
     partial.write_text(_HEADER + body, encoding="utf-8")
     partial.replace(root / FILE)

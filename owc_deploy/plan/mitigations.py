@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from owc_deploy.catalogue.models import Block, Catalogue
 from owc_deploy.fleet.models import Mitigation
 
+_PATTERN = re.compile(r"[^A-Za-z0-9._~/-]")
 _PLACES = {"plugin": "plugins", "theme": "themes", "mu-plugin": "mu-plugins"}
 
 
@@ -101,7 +103,7 @@ def _routes(block: Block) -> list[str]:
 
 def _normal(route: str) -> str:
     """Return a route in small letters up to its first pattern: `/owc/x/v1` of `.../(?P<id>`."""
-    plain = route.partition("(")[0]
+    plain = _PATTERN.split(route, maxsplit=1)[0]
     if plain != route:
         plain = plain.rpartition("/")[0]
     return "/" + plain.strip("/").lower()

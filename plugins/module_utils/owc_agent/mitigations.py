@@ -43,7 +43,7 @@ def checked(rules: Any) -> "list[dict[str, Any]]":
             raise layout.NameRefusedError("not an identifier: %r" % rule["identifier"])
         for kind, pattern in _KINDS.items():
             for value in rule[kind]:
-                if not pattern.fullmatch(value) or ".." in value:
+                if not pattern.fullmatch(value):
                     raise layout.NameRefusedError("not one of %s: %r" % (kind, value))
         found.append({"identifier": rule["identifier"], **{kind: rule[kind] for kind in _KINDS}})
     return found

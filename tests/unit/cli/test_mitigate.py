@@ -83,7 +83,9 @@ def test_a_server_out_of_reach_is_told_and_it_stays_wanted(
         (["--route", "wp/v2"], "wp-admin itself"),
         (["--route", "owc/(.*)"], "plain letters"),
         (["--block", "nothing"], "no block"),
-        (["--ajax-action", "a b"], "name of an action"),
+        (["--ajax-action", "a b"], "must be letters"),
+        (["--route", "owc/x", "--identifier", "a b"], "identifier: "),
+        (["--route", "owc/x", "--advisory", "x" * 300], "advisory: "),
         (["--route", "owc/x", "nowhere"], "there is no site nowhere"),
     ],
 )

@@ -35,9 +35,9 @@ def test_a_route_is_closed_in_one_form() -> None:
 
 
 def test_a_block_is_closed_with_what_its_releases_declare() -> None:
-    declared = catalogue("/owc/news/v1/items", "/owc/feed/(?P<id>[0-9]+)")
+    declared = catalogue("/owc/news/v1/items", "/owc/feed/(?P<id>[0-9]+)", "/owc/x/it[a-z]+")
     (rule,) = rules([BLOCK], declared, "heusden")
-    assert rule["routes"] == ["/owc/feed", "/owc/news/v1"]
+    assert rule["routes"] == ["/owc/feed", "/owc/news/v1", "/owc/x"]
     assert rule["folders"] == ["plugins/news"]
     assert rule["ajax_actions"] == ["send"]
 
