@@ -1,8 +1,8 @@
-"""Two municipalities and a supplier deliver, sign and publish; a fleet updates to it, and trusts
-nothing else."""
+"""Two municipalities and a supplier deliver, sign and publish; a fleet trusts that and no more."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,10 +16,25 @@ from fakes.desks import Desk, signed_by
 from owc_deploy.catalogue.document import render_catalogue
 from owc_deploy.catalogue.read import read_catalogue
 from owc_deploy.lab.servers import Lab
+from owc_deploy.resources import resource_folder
 
 pytestmark = pytest.mark.lab
 
 SITES = {"buren": "web1", "heusden": "web2"}
+BLOCKS = {"lab-woo": "^4.3", "lab-news": "^1.0", "lab-form": "^1.0"}
+DELIVERED = ("lab-news", "lab-form")
+ENTRIES = "/wp-json/lab/form/v1/entries"
+HOLE = {
+    "id": "OWC-2026-7",
+    "published": "2026-11-20T00:00:00Z",
+    "database_specific": {"severity": "CRITICAL"},
+    "affected": [
+        {
+            "package": {"name": "lab-form"},
+            "ranges": [{"events": [{"introduced": "0"}, {"fixed": "1.1.0"}]}],
+        }
+    ],
+}
 
 
 @dataclass
@@ -41,7 +56,7 @@ class Signed:
 def signed(
     lab: Lab, town: Town, catalogue: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Signed:
-    """Hold the ceremony, publish all but lab-news 1.1.0, and make two sites on two servers."""
+    """Hold the ceremony, publish first releases, and make two sites on two servers."""
     root = tmp_path_factory.mktemp("signed")
     desks = [
         Desk(root, name, holder)
@@ -64,24 +79,25 @@ def signed(
     words = ("--catalogue", "published", "--proposal", "proposals/all")
     publisher("delegate", *blocks, *speakers, *words)
     fleet.publish("all", buren, heusden)
-    without_news(catalogue, publisher.root / "working")
+    first_releases(catalogue, publisher.root / "working")
     words = ("--catalogue", "published", "--proposal", "proposals/first")
     publisher("deliver", *blocks, "--from", "working", *words)
     fleet.publish("first", buren, yard)
     write_fleet(fleet)
     for site, server in SITES.items():
-        fleet.town.write(site, server, blocks={"lab-woo": "^4.3", "lab-news": "^1.0"})
+        fleet.town.write(site, server, blocks=BLOCKS)
     fleet.town.lock(*SITES)
     fleet.town.apply(*SITES)
     return fleet
 
 
-def without_news(catalogue: Path, folder: Path) -> None:
-    """Copy a catalogue, without lab-news after 1.0.0."""
+def first_releases(catalogue: Path, folder: Path) -> None:
+    """Copy a catalogue, without what the supplier is going to deliver."""
     shutil.copytree(catalogue / "artefacts", folder / "artefacts", copy_function=_link)
     blocks = dict(read_catalogue(catalogue).blocks)
-    first = tuple(r for r in blocks["lab-news"].releases if r.version == "1.0.0")
-    blocks["lab-news"] = replace(blocks["lab-news"], releases=first)
+    for name in DELIVERED:
+        first = tuple(r for r in blocks[name].releases if r.version == "1.0.0")
+        blocks[name] = replace(blocks[name], releases=first)
     (folder / "catalogue.json").write_bytes(render_catalogue(blocks.values()))
 
 
@@ -106,17 +122,23 @@ def write_fleet(signed: Signed) -> None:
     (root / "servers.yml").write_text(inventory, encoding="utf-8")
 
 
-def test_a_release_of_three_parties_reaches_the_fleet(signed: Signed, catalogue: Path) -> None:
-    yard, town = signed.yard, signed.town
+def delivered(signed: Signed, block: str) -> None:
+    """Let the supplier deliver 1.1.0 of a block, its steward sign it, and the publisher publish."""
+    yard, proposal = signed.yard, f"deliver-{block}"
     yard.copies_published(signed.publisher)
-    source = Path("inventories/lab/blocks/lab-news/1.1.0/lab-news").resolve()
-    words = ("--name", "lab-news", "--kind", "plugin", "--catalogue", "working")
+    source = resource_folder("inventories") / "lab/blocks" / block / "1.1.0" / block
+    words = ("--name", block, "--kind", "plugin", "--catalogue", "working")
     yard("add", str(source), *words)
-    yard("deliver", "lab-news", "--from", "working", "--catalogue", "published")
-    yard.signs("deliver-lab-news")
-    yard.hands("deliver-lab-news", signed.publisher)
-    signed.publisher.publishes("deliver-lab-news", exit_code=1)  # the supplier alone is not enough
-    signed.publish("deliver-lab-news", signed.buren)
+    yard("deliver", block, "--from", "working", "--catalogue", "published")
+    yard.signs(proposal)
+    yard.hands(proposal, signed.publisher)
+    signed.publisher.publishes(proposal, exit_code=1)  # the supplier alone is not enough
+    signed.publish(proposal, signed.buren)
+
+
+def test_a_release_of_three_parties_reaches_the_fleet(signed: Signed) -> None:
+    town = signed.town
+    delivered(signed, "lab-news")
     town.owc("update", "lab-news")
     town.apply(*SITES)
     assert {town.status(site)["blocks"]["lab-news"] for site in SITES} == {"1.1.0"}
@@ -147,6 +169,27 @@ def test_a_withdrawn_release_is_told(signed: Signed) -> None:
     assert "lab-news 1.1.0 is withdrawn: shows drafts" in plan.stdout + plan.stderr
 
 
+def test_from_an_advisory_to_a_signed_patch_on_record(signed: Signed) -> None:
+    town = signed.town
+    folder = town.root / "advisories"
+    folder.mkdir()
+    (folder / "OWC-2026-7.json").write_text(json.dumps(HOLE))
+    audit = town.owc("audit", "--format", "json", check=False)
+    assert [each["site"] for each in audit.document["findings"]] == sorted(SITES)
+    words = ("--block", "lab-form", "--advisory", "OWC-2026-7", "--reason", "anybody reads entries")
+    town.owc("mitigate", "add", *words)
+    assert {town.get(site, ENTRIES, server).status for site, server in SITES.items()} == {403}
+    delivered(signed, "lab-form")
+    town.owc("update", "lab-form")
+    town.apply(*SITES)
+    assert town.owc("audit", "--format", "json").document["findings"] == []
+    told = town.owc("audit", "--history", "--format", "json").document["patch_times"]
+    assert [each["site"] for each in told] == sorted(SITES)
+    assert all(e["first_seen_at"] < e["mitigated_at"] < e["patched_at"] for e in told)
+    town.owc("mitigate", "lift", "lab-form", "--reason", "1.1.0 is everywhere")
+    assert {town.get(site, ENTRIES, server).status for site, server in SITES.items()} == {200}
+
+
 def test_nothing_new_is_installed_from_a_stale_or_altered_catalogue_but_a_rollback_works(
     signed: Signed,
 ) -> None:
@@ -160,7 +203,7 @@ def test_nothing_new_is_installed_from_a_stale_or_altered_catalogue_but_a_rollba
         assert "is not what was signed" in refused.stderr
         assert town.owc("apply", "buren", "--yes", check=False).code == 1
         assert town.owc("rollback", "buren", "--yes", check=False).code == 0
-        assert town.status("buren")["blocks"]["lab-news"] == "1.0.0"
+        assert town.status("buren")["blocks"]["lab-form"] == "1.0.0"
         assert town.get("buren").status == 200
     finally:
         timestamp.write_bytes(content)
