@@ -156,14 +156,8 @@ def add_release(folder: Path, request: AddRequest) -> AddResult:
 
 
 def _check_request(request: AddRequest) -> None:
-    fixed = _fixed_name(request)
-    if fixed and request.name != fixed:
-        raise CatalogueError(f"kind {request.kind} is listed as {fixed}, not as {request.name}")
-    if request.kind == "language" and not request.name.startswith("language-"):
-        raise CatalogueError(
-            f"kind language is listed as language-LOCALE, such as language-nl_NL, not as "
-            f"{request.name}"
-        )
+    if wrong := fixed_name(request.kind, request.name):
+        raise CatalogueError(f"{request.name} cannot be added: {wrong}")
     if request.name in named_by({"requires": request.requires, "conflicts": request.conflicts}):
         raise CatalogueError(
             f"{request.name} needs, or cannot stand beside, itself: leave that out"
@@ -183,8 +177,14 @@ def _check_request(request: AddRequest) -> None:
         raise CatalogueError(f"{request.name}: {error}") from error
 
 
-def _fixed_name(request: AddRequest) -> str | None:
-    return {"core": "wordpress", "tool": "wp-cli"}.get(request.kind)
+def fixed_name(kind: Kind, name: str) -> str:
+    """Return why a block of this kind cannot have this name, `""` when it can."""
+    fixed = {"core": "wordpress", "tool": "wp-cli"}
+    if kind in fixed and name != fixed[kind]:
+        return f"kind {kind} is listed as {fixed[kind]}, not as {name}"
+    if kind == "language" and not name.startswith("language-"):
+        return f"kind language is listed as language-LOCALE, such as language-nl_NL, not as {name}"
+    return ""
 
 
 def _obtain(request: AddRequest, incoming: Path) -> None:

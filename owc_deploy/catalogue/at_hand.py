@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from owc_deploy.catalogue.models import Catalogue
-from owc_deploy.catalogue.read import CATALOGUE_FILE, artefact_path, read_catalogue
+from owc_deploy.catalogue.read import CATALOGUE_FILE, read_catalogue
 from owc_deploy.errors import CatalogueError
 from owc_deploy.fleet.models import FleetSettings, SignedCatalogue
 
@@ -52,17 +52,15 @@ def fetch_artefacts(settings: FleetSettings, wanted: Iterable[str]) -> None:
     signed = settings.signed_catalogue
     if signed is None:
         return
-    missing = {
-        sha256 for sha256 in wanted if not artefact_path(settings.catalogue, sha256).exists()
-    }
-    if not missing:
+    needed = set(wanted)
+    if not needed:
         return
     # Imported here, as below: TUF takes longer to load than most verbs to run.
     from owc_deploy.catalogue.trust.client import fetch_artefact  # noqa: PLC0415
 
     for name, block in read_catalogue(settings.catalogue).blocks.items():
         for release in block.releases:
-            if release.sha256 in missing:
+            if release.sha256 in needed:
                 fetch_artefact(settings.catalogue, signed.source, name, release)
 
 

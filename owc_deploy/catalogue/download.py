@@ -79,15 +79,19 @@ def chunks_of(url: str, pool: urllib3.PoolManager) -> Iterator[bytes]:
 def _received(response: urllib3.BaseHTTPResponse, url: str, deadline: float) -> Iterator[bytes]:
     if response.status != _OK:
         raise NotThereError(url, response.status)
-    for chunk in response.stream(_CHUNK_BYTES, decode_content=False):
+    while chunk := response.read1(_CHUNK_BYTES, decode_content=False):
         if time.monotonic() > deadline:
             raise ArtefactRefusedError(f"{url} took longer than {TOTAL_SECONDS:.0f} seconds")
         yield chunk
 
 
 def _refuse_insecure(url: str, *, local: bool) -> None:
-    parts = urlsplit(url)
-    if parts.scheme == "https" and parts.hostname and not parts.username:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        raise ArtefactRefusedError(f"{url!r} is no address") from None
+    if parts.scheme == "https" and host and "@" not in parts.netloc:
         return
     if local and parts.scheme == "http" and _is_loopback(url):
         return

@@ -1,16 +1,9 @@
-"""Reading a catalogue that is trusted, and the one seam where trust is decided.
-
-A `TrustedReader` hands out bytes that may be believed. `FolderReader` believes the folder's
-`catalogue.json` as it stands and holds every artefact to the hash written there: it finds damage
-and mix-ups, but whoever can write the folder can change both. A reader that verifies signatures
-takes its place behind the same protocol, and nothing else changes.
-"""
+"""Reading a catalogue that lies in a folder, and holding its artefacts to their hashes."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Protocol
 
 from owc_deploy.catalogue.document import parse_catalogue
 from owc_deploy.catalogue.models import Catalogue
@@ -22,54 +15,23 @@ ARTEFACTS_FOLDER = "artefacts"
 _CHUNK_BYTES = 1 << 20
 
 
-class TrustedReader(Protocol):
-    """Where verified bytes come from; whatever it returns has been checked."""
+def read_catalogue(folder: Path) -> Catalogue:
+    """Read the `catalogue.json` of a folder as it stands.
 
-    def catalogue_document(self) -> tuple[Path, bytes]:
-        """Return the path and the bytes of `catalogue.json`.
-
-        Raises CatalogueError when there is none that can be trusted.
-        """
-
-    def artefact(self, sha256: str) -> Path:
-        """Return a local file with exactly this hash.
-
-        Raises CatalogueError when it is missing or damaged.
-        """
-
-
-class FolderReader:
-    """A catalogue in a local folder, held to its hashes."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def catalogue_document(self) -> tuple[Path, bytes]:
-        """See `TrustedReader`."""
-        file = self._folder / CATALOGUE_FILE
-        try:
-            return file, file.read_bytes()
-        except FileNotFoundError:
-            raise CatalogueError(
-                f"there is no catalogue in {self._folder}",
-                hint="owc-deploy catalogue add, or set `catalogue` in fleet.yml",
-            ) from None
-        except OSError as error:
-            raise CatalogueError(f"{file} cannot be read: {error.strerror}") from error
-
-    def artefact(self, sha256: str) -> Path:
-        """See `TrustedReader`."""
-        path = artefact_path(self._folder, sha256)
-        verify_artefact(path, sha256)
-        return path
-
-
-def read_catalogue(folder: Path, *, reader: TrustedReader | None = None) -> Catalogue:
-    """Read the catalogue in `folder`, by default as `FolderReader` does.
-
-    Raises CatalogueError when there is none, DocumentsInvalidError with every problem it holds.
+    Whoever can write the folder can change what it says: a signed catalogue is verified before it
+    comes to lie there (`trust.client`). Raises CatalogueError when there is none,
+    DocumentsInvalidError with every problem it holds.
     """
-    file, content = (reader or FolderReader(folder)).catalogue_document()
+    file = folder / CATALOGUE_FILE
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise CatalogueError(
+            f"there is no catalogue in {folder}",
+            hint="owc-deploy catalogue add, or set `catalogue` in fleet.yml",
+        ) from None
+    except OSError as error:
+        raise CatalogueError(f"{file} cannot be read: {error.strerror}") from error
     return parse_catalogue(content, file)
 
 

@@ -11,7 +11,12 @@ from pathlib import Path
 
 from owc_deploy.catalogue.document import parse_catalogue, render_catalogue
 from owc_deploy.catalogue.models import Block
-from owc_deploy.catalogue.read import ARTEFACTS_FOLDER, CATALOGUE_FILE, FolderReader, artefact_path
+from owc_deploy.catalogue.read import (
+    ARTEFACTS_FOLDER,
+    CATALOGUE_FILE,
+    artefact_path,
+    read_catalogue,
+)
 
 LOCK_FILE = ".lock"
 
@@ -35,14 +40,14 @@ def record(
 
     Raises whatever `change` raises, with nothing changed.
     """
-    with _locked(folder):
+    with locked(folder):
         file = folder / CATALOGUE_FILE
         blocks = dict(parse_catalogue(file.read_bytes(), file).blocks) if file.exists() else {}
         block = change(blocks)
         destination = artefact_path(folder, sha256)
         if block is None and destination.exists():
             return False
-        _keep(incoming, destination)
+        keep(incoming, destination)
         if block is not None:
             blocks[block.name] = block
             write_atomically(file, render_catalogue(blocks.values()))
@@ -54,13 +59,13 @@ def rewrite(folder: Path, change: Callable[[Mapping[str, Block]], Block | None])
 
     Raises CatalogueError when the folder holds no catalogue.
     """
-    file, _ = FolderReader(folder).catalogue_document()
-    with _locked(folder):
-        blocks = dict(parse_catalogue(file.read_bytes(), file).blocks)
+    read_catalogue(folder)
+    with locked(folder):
+        blocks = dict(read_catalogue(folder).blocks)
         block = change(blocks)
         if block is not None:
             blocks[block.name] = block
-            write_atomically(file, render_catalogue(blocks.values()))
+            write_atomically(folder / CATALOGUE_FILE, render_catalogue(blocks.values()))
         return block is not None
 
 
@@ -80,7 +85,8 @@ def write_atomically(file: Path, content: bytes) -> None:
     _sync_folder(file.parent)
 
 
-def _keep(incoming: Path, destination: Path) -> None:
+def keep(incoming: Path, destination: Path) -> None:
+    """Put a file in its place, whole even after a power cut."""
     with incoming.open("rb") as stream:
         os.fsync(stream.fileno())
     incoming.chmod(0o644)
@@ -89,7 +95,8 @@ def _keep(incoming: Path, destination: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Let one process at a time change what is in a folder."""
     with (folder / LOCK_FILE).open("a", encoding="utf-8") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield

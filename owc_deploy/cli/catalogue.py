@@ -396,8 +396,12 @@ def _signed_source(
 ) -> SignedCatalogue | None:
     if folder is None:
         signed = load_fleet(fleet_root).settings.signed_catalogue
+        if root is not None and signed is None:
+            raise UsageError("the fleet's catalogue is not signed, so no root says what is in it")
         return replace(signed, root=root) if signed and root else signed
     if not (folder / names.METADATA_FOLDER).is_dir():
+        if root is not None:
+            raise UsageError(f"{folder} is no signed catalogue, so no root says what is in it")
         return None
     if root is None:
         raise UsageError(
@@ -410,7 +414,11 @@ def _signed_source(
 def _verify_signed(signed: SignedCatalogue, output_format: str) -> int:
     from owc_deploy.catalogue.trust.client import verify_everything  # noqa: PLC0415
 
-    verified, count = verify_everything(signed.source, signed.root.read_bytes())
+    try:
+        root = signed.root.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the root {signed.root} cannot be read: {error.strerror}") from error
+    verified, count = verify_everything(signed.source, root)
     if output_format == "json":
         print_json(
             {

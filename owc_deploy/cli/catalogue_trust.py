@@ -23,13 +23,14 @@ from owc_deploy.catalogue.trust.keys import (
     read_holder,
     signer_of,
 )
-from owc_deploy.catalogue.trust.proposal import Proposal, read_proposal, write_proposal
+from owc_deploy.catalogue.trust.proposal import read_proposal, write_proposal
 from owc_deploy.catalogue.trust.publish import TIMESTAMP_DAYS, first_root, publish, sign
 from owc_deploy.catalogue.trust.published import (
     Published,
     keys_of,
     must_be_published,
     read_published,
+    verify,
 )
 from owc_deploy.catalogue.trust.review import Review, review
 from owc_deploy.cli.options import format_option
@@ -53,6 +54,15 @@ def published_option(function: Function) -> Function:
         required=True,
         type=click.Path(file_okay=False, path_type=Path, resolve_path=True),
         help="The folder that is published, or a copy of it.",
+    )(function)
+
+
+def root_option(function: Function) -> Function:
+    """Add `--root`, the root to trust; the verb receives `root`."""
+    return click.option(
+        "--root",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="The root that you trust: published/metadata/1.root.json, as you compared it.",
     )(function)
 
 
@@ -387,10 +397,19 @@ Example:
 )
 @click.argument("proposal", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @published_option
+@root_option
 @format_option
-def review_command(proposal: Path, folder: Path, output_format: str) -> int:
-    """Show what a proposal changes, what is wrong with it, and who must still sign."""
-    found = review(read_published(folder), read_proposal(proposal))
+def review_command(proposal: Path, folder: Path, root: Path | None, output_format: str) -> int:
+    """Show every value that a proposal changes, what is wrong with it, and who must still sign.
+
+    It is compared with what is published, which is verified from the root that you trust.
+    """
+    published = read_published(folder)
+    if published is not None and root is not None:
+        verify(published, _read_root(root))
+    elif published is not None:
+        narrate(f"without --root, what is in {folder} is taken as it stands")
+    found = review(published, read_proposal(proposal))
     if output_format == "json":
         print_json(_review_document(found))
     else:
@@ -409,15 +428,27 @@ Example:
 @click.argument("proposal", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @key_options
 @published_option
+@root_option
 @click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal.")
 def sign_command(
-    proposal: Path, key: Path, passphrase_file: Path | None, folder: Path, yes: bool
+    proposal: Path,
+    key: Path,
+    passphrase_file: Path | None,
+    folder: Path,
+    root: Path | None,
+    yes: bool,
 ) -> None:
-    """Sign a proposal with your key, on your own machine, after reading what it changes."""
+    """Sign a proposal with your key, on your own machine, after reading what it changes.
+
+    It is compared with what is published, which is verified from the root that you trust: --root,
+    or the file root.json beside your key.
+    """
     published, offered = read_published(folder), read_proposal(proposal)
+    holder = read_holder(key)
+    if published is not None:
+        verify(published, _read_root(root or holder.base.with_name("root.json")))
     found = review(published, offered)
     _print_review(found)
-    holder = read_holder(key)
     if not found.problems and not yes:
         if not can_ask():
             raise UsageError("there is no terminal to ask on", hint="the same command with --yes")
@@ -530,15 +561,21 @@ def _proposed(
     published: Published | None, change: changes.Change, destination: Path | None, what: str
 ) -> None:
     proposal = write_proposal(destination or Path("proposals", what), change)
-    _print_review(review(published, proposal))
+    found = review(published, proposal)
+    _print_review(found)
     click.echo(proposal.folder)
-    _refuse_own(published, proposal)
+    if found.problems:
+        raise CatalogueError("this will not be accepted: " + "; ".join(found.problems))
 
 
-def _refuse_own(published: Published | None, proposal: Proposal) -> None:
-    problems = review(published, proposal).problems
-    if problems:
-        raise CatalogueError("this will not be accepted: " + "; ".join(problems))
+def _read_root(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        raise UsageError(
+            f"there is no root {file} to trust",
+            hint=f"--root FILE, or put it at {file}, as you compared it with those who govern",
+        ) from None
 
 
 def _holders(paths: Sequence[Path]) -> tuple[Holder, ...]:
@@ -548,8 +585,11 @@ def _holders(paths: Sequence[Path]) -> tuple[Holder, ...]:
 def _asking(passphrase_file: Path | None, *, new: bool = False) -> AskSecret:
     def ask(what: str) -> str:
         if passphrase_file is not None:
-            with passphrase_file.open("rb") as stream:
-                return stream.read(_MAXIMUM_PASSPHRASE_BYTES).decode().rstrip("\r\n")
+            try:
+                with passphrase_file.open("rb") as stream:
+                    return stream.read(_MAXIMUM_PASSPHRASE_BYTES).decode().rstrip("\r\n")
+            except (OSError, UnicodeDecodeError):
+                raise UsageError(f"{passphrase_file} is no file with a passphrase") from None
         if not can_ask():
             raise UsageError("there is no terminal to ask on", hint="--passphrase-file FILE")
         answer: str = click.prompt(

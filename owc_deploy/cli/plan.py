@@ -60,7 +60,7 @@ def command(
     Compares manifests and locks with one look at each server. A saved plan is bound to what it was
     made from: `apply --plan` refuses it when any of that has moved.
     """
-    plan = planned(open_session(fleet_root), sites, decommission)
+    plan = planned(open_session(fleet_root, last_verified_will_do=True), sites, decommission)
     document = plan_to_document(plan)
     if out is not None:
         write_plan(out, document)

@@ -65,7 +65,10 @@ def confirm(question: str, *, yes: bool) -> None:
 
 def print_error(error: OwcError) -> None:
     """Explain an expected error on stderr: what, where, and the next thing to type."""
-    click.echo(f"{click.style('Error', fg='red', bold=True)}: {error.message}", err=True)
+    first, *others = error.message.splitlines() or [""]
+    click.echo(f"{click.style('Error', fg='red', bold=True)}: {plain(first)}", err=True)
+    for line in others:
+        click.echo(plain(line), err=True)
     if isinstance(error, DocumentsInvalidError):
         for problem in error.problems:
             place = f"{problem.file}:{problem.line}:{problem.column}"
@@ -73,6 +76,7 @@ def print_error(error: OwcError) -> None:
             if problem.suggestion:
                 click.echo(f"      {problem.suggestion}", err=True)
     if error.context:
-        click.echo(f"  {error.context}", err=True)
+        for line in error.context.splitlines():
+            click.echo(f"  {plain(line)}", err=True)
     if error.hint:
-        click.echo(f"  Next: {error.hint}", err=True)
+        click.echo(f"  Next: {plain(error.hint)}", err=True)

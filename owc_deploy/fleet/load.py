@@ -130,7 +130,9 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
     signed = _signed_catalogue(data["catalogue"], root)
     return FleetSettings(
         name=data["name"],
-        catalogue=_mirror(signed, state) if signed else _absolute(root, data["catalogue"]),
+        catalogue=_mirror(data["catalogue"]["source"], state)
+        if signed
+        else _absolute(root, data["catalogue"]),
         signed_catalogue=signed,
         state=state,
         rings=tuple(Ring(**ring) for ring in data["rings"]),
@@ -159,9 +161,12 @@ def _signed_catalogue(catalogue: str | Mapping[str, str], root: Path) -> SignedC
     )
 
 
-def _mirror(signed: SignedCatalogue, state: Path) -> Path:
-    """Return the folder for what was verified: each source and root has its own."""
-    name = hashlib.sha256(f"{signed.source}\n{signed.root}".encode()).hexdigest()[:16]
+def _mirror(source: str, state: Path) -> Path:
+    """Return the folder for what was verified, one for each source as fleet.yml writes it.
+
+    A fleet that moves takes it along, and with it the memory of what was published already.
+    """
+    name = hashlib.sha256(source.encode()).hexdigest()[:16]
     return state.parent / "catalogues" / name
 
 

@@ -7,14 +7,14 @@ every other catalogue has, so that the rest of the tool reads one form only.
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 from tuf.api.exceptions import (
     BadVersionNumberError,
@@ -23,7 +23,7 @@ from tuf.api.exceptions import (
     ExpiredMetadataError,
     RepositoryError,
 )
-from tuf.api.metadata import Metadata, Snapshot, Targets, Timestamp
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import Updater
 
@@ -42,10 +42,11 @@ from owc_deploy.catalogue.trust.errors import (
     CatalogueUntrustedError,
 )
 from owc_deploy.catalogue.trust.fetcher import Fetcher
-from owc_deploy.catalogue.write import incoming_file, write_atomically
+from owc_deploy.catalogue.write import incoming_file, keep, locked, write_atomically
+from owc_deploy.errors import DocumentsInvalidError
 
-LOCK_FILE = ".lock"
 _BLOCKS_FOLDER = "blocks"
+_SOON_DAYS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,10 @@ def refresh(
     Raises CatalogueUnreachableError, CatalogueStaleError or CatalogueUntrustedError; the mirror is
     then as it was.
     """
-    with _locked(mirror), _explained(source):
-        metadata = mirror / names.METADATA_FOLDER
+    metadata = mirror / names.METADATA_FOLDER
+    with _explained(source):
+        metadata.mkdir(parents=True, exist_ok=True)
+    with _explained(source), locked(mirror):
         updater = Updater(
             str(metadata),
             f"{source}/{names.METADATA_FOLDER}",
@@ -80,7 +83,16 @@ def refresh(
         targets: Metadata[Targets] = Metadata.from_file(str(metadata / "targets.json"))
         snapshot: Metadata[Snapshot] = Metadata.from_file(str(metadata / "snapshot.json"))
         timestamp: Metadata[Timestamp] = Metadata.from_file(str(metadata / "timestamp.json"))
-        blocks, notes = [], []
+        root: Metadata[Root] = Metadata.from_file(str(metadata / "root.json"))
+        blocks = []
+        notes = [
+            note
+            for role, expires in (
+                (names.ROOT, root.signed.expires),
+                (names.TARGETS, targets.signed.expires),
+            )
+            if (note := _ends_soon(role, expires))
+        ]
         for role in sorted(
             (targets.signed.delegations.roles if targets.signed.delegations else None) or {}
         ):
@@ -104,7 +116,7 @@ def fetch_artefact(mirror: Path, source: str, block: str, release: BlockRelease)
     Raises CatalogueUnreachableError or CatalogueUntrustedError.
     """
     destination = artefact_path(mirror, release.sha256)
-    if destination.exists():
+    if _is_at_hand(destination, release):
         return destination
     path = names.stored_as(names.artefact_path_of(block, release.version), release.sha256)
     address = f"{source}/{names.TARGETS_FOLDER}/{path}"
@@ -120,8 +132,16 @@ def fetch_artefact(mirror: Path, source: str, block: str, release: BlockRelease)
                 f"the artefact of {block} {release.version} at {source} is not the one signed",
                 hint="tell the publisher; nothing was changed here",
             )
-        incoming.replace(destination)
+        keep(incoming, destination)
     return destination
+
+
+def _is_at_hand(artefact: Path, release: BlockRelease) -> bool:
+    """Return whether an artefact is there whole, by its size: servers hash what they are sent."""
+    try:
+        return artefact.stat().st_size == release.size_bytes
+    except OSError:
+        return False
 
 
 def verify_everything(source: str, trusted_root: bytes) -> tuple[Verified, int]:
@@ -157,15 +177,19 @@ def _block(updater: Updater, mirror: Path, role: str) -> tuple[Block | None, str
         return (_parsed(kept, name) if kept.exists() else None), note
     if target is None:
         raise CatalogueUntrustedError(f"{role} says nothing of {name}")
-    if updater.find_cached_target(target, str(kept)) is None:
-        with tempfile.TemporaryDirectory(dir=mirror) as folder:
-            arrived = Path(updater.download_target(target, str(Path(folder, "block.json"))))
-            _parsed(arrived, name)
-            kept.parent.mkdir(exist_ok=True)
-            arrived.replace(kept)
-    block = _parsed(kept, name)
+    try:
+        block = _document(updater, target, mirror, kept, name)
+    except DocumentsInvalidError as error:
+        note = (
+            f"what is said of {name} cannot be read by this version of owc-deploy: "
+            f"{error.problems[0].path}: {error.problems[0].message}"
+        )
+        return (_parsed(kept, name) if kept.exists() else None), note
+    # Its role was verified for the document just now, and lies where the updater keeps it.
+    file = mirror / names.METADATA_FOLDER / f"{quote(role, '')}.json"
+    signed: Metadata[Targets] = Metadata.from_file(str(file))
     for release in block.releases:
-        listed = updater.get_targetinfo(names.artefact_path_of(name, release.version))
+        listed = signed.signed.targets.get(names.artefact_path_of(name, release.version))
         if listed is None or (listed.hashes.get("sha256"), listed.length) != (
             release.sha256,
             release.size_bytes,
@@ -176,19 +200,31 @@ def _block(updater: Updater, mirror: Path, role: str) -> tuple[Block | None, str
     return block, ""
 
 
+def _document(updater: Updater, target: TargetFile, mirror: Path, kept: Path, name: str) -> Block:
+    """Return what is said of a block, fetched where it is not kept already."""
+    if updater.find_cached_target(target, str(kept)) is None:
+        with tempfile.TemporaryDirectory(dir=mirror) as folder:
+            arrived = Path(updater.download_target(target, str(Path(folder, "block.json"))))
+            _parsed(arrived, name)
+            kept.parent.mkdir(exist_ok=True)
+            arrived.replace(kept)
+    return _parsed(kept, name)
+
+
+def _ends_soon(role: str, expires: datetime) -> str:
+    if expires - datetime.now(UTC) > timedelta(days=_SOON_DAYS):
+        return ""
+    return (
+        f"{role} of the catalogue is good until {expires:%Y-%m-%d} only; those who govern it must "
+        f"sign it again (owc-deploy catalogue renew {role})"
+    )
+
+
 def _parsed(file: Path, name: str) -> Block:
     blocks = parse_catalogue(file.read_bytes(), file).blocks
     if set(blocks) != {name}:
         raise CatalogueUntrustedError(f"what is said of {name} speaks of {', '.join(blocks)}")
     return blocks[name]
-
-
-@contextmanager
-def _locked(mirror: Path) -> Iterator[None]:
-    (mirror / names.METADATA_FOLDER).mkdir(parents=True, exist_ok=True)
-    with (mirror / LOCK_FILE).open("a", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager
@@ -200,7 +236,7 @@ def _explained(source: str) -> Iterator[None]:
         raise CatalogueStaleError(
             f"the catalogue at {source} is out of date: {error}",
             context="somebody may be holding back newer releases, or nobody published for a while",
-            hint="ask the publisher for owc-deploy catalogue publish; a rollback works meanwhile",
+            hint=_renewing(str(error)),
         ) from error
     except BadVersionNumberError as error:
         raise CatalogueUntrustedError(
@@ -216,10 +252,26 @@ def _explained(source: str) -> Iterator[None]:
     except DownloadError as error:
         raise CatalogueUnreachableError(
             f"the catalogue at {source} cannot be fetched: {error}",
-            hint="a rollback works meanwhile, and so does everything that changes nothing",
+            hint="a rollback works meanwhile, and so does looking",
         ) from error
-    except (RepositoryError, DeserializationError) as error:
+    except (RepositoryError, DeserializationError, ValueError) as error:
         raise CatalogueUntrustedError(
             f"the catalogue at {source} is not what was signed: {error}",
             hint="nothing was changed here; tell the publisher",
         ) from error
+    except OSError as error:
+        raise CatalogueUnreachableError(
+            f"what the catalogue at {source} says cannot be kept: {error}",
+            hint="look at the disk, and at who may write in the folder of the fleet's history",
+        ) from error
+
+
+def _renewing(found: str) -> str:
+    """Return what to type for a role that has expired; python-tuf names it in its words."""
+    for role in (names.ROOT, names.TARGETS):
+        if role in found:
+            return (
+                f"those who govern it: owc-deploy catalogue renew {role}; "
+                "a rollback works meanwhile"
+            )
+    return "ask the publisher for owc-deploy catalogue publish; a rollback works meanwhile"

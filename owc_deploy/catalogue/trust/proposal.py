@@ -81,8 +81,9 @@ def read_proposal(folder: Path) -> Proposal:
     """
     roles: dict[str, Metadata[Root] | Metadata[Targets]] = {}
     for path, file in _files(folder / names.METADATA_FOLDER, MAXIMUM_METADATA_BYTES):
-        role = path.removesuffix(".json")
-        if role not in {names.ROOT, names.TARGETS} and names.block_of(role) is None:
+        role, _, ending = path.rpartition(".")
+        known = role in {names.ROOT, names.TARGETS} or names.block_of(role) is not None
+        if ending != "json" or not known:
             raise ProposalRefusedError(f"{file} belongs in no proposal")
         roles[role] = _read(file, role)
     if not roles:

@@ -1,30 +1,30 @@
 """Publishing: proposals that enough have signed become what is current, in one step.
 
-Everything is written beside what is there, under names that carry versions and hashes; a client
-then verifies all of it; the new `timestamp.json` is put in place last.
+A client verifies what is to be current before anything is written. Then all of it is written beside
+what is there, under names that carry versions and hashes; the new `timestamp.json` comes last.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from securesystemslib.signer import Signer
+from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
+from owc_deploy.catalogue.read import sha256_of_file
 from owc_deploy.catalogue.trust import names
-from owc_deploy.catalogue.trust.client import LOCK_FILE, Verified, refresh
+from owc_deploy.catalogue.trust.client import Verified, refresh
 from owc_deploy.catalogue.trust.errors import ProposalRefusedError
 from owc_deploy.catalogue.trust.fetcher import Fetcher
-from owc_deploy.catalogue.trust.proposal import Proposal, write_role
+from owc_deploy.catalogue.trust.proposal import Proposal, read_proposal, write_role
 from owc_deploy.catalogue.trust.published import (
     Published,
     keys_of,
@@ -33,7 +33,7 @@ from owc_deploy.catalogue.trust.published import (
     read_published,
 )
 from owc_deploy.catalogue.trust.review import Review, entitled, review
-from owc_deploy.catalogue.write import write_atomically
+from owc_deploy.catalogue.write import keep, locked, write_atomically
 
 SNAPSHOT_DAYS = 365
 TIMESTAMP_DAYS = 14
@@ -42,20 +42,31 @@ TIMESTAMP_DAYS = 14
 def sign(published: Published | None, proposal: Proposal, signer: Signer) -> tuple[str, ...]:
     """Add a signature to every role of a proposal for which the key counts; return those roles.
 
-    Raises ProposalRefusedError when the proposal may not be made, or the key counts for nothing.
+    `published` must have been verified: what is signed was compared with it. Raises
+    ProposalRefusedError when the proposal may not be made, changed since it was read, or the key
+    counts for nothing.
     """
     _refuse_wrong(proposal, review(published, proposal))
     keyid = signer.public_key.keyid
+    # Others may have signed it meanwhile.
+    current = read_proposal(proposal.folder)
     signed = []
     for role, metadata in proposal.roles.items():
-        if any(key.keyid == keyid for key in entitled(published, proposal, role)):
-            metadata.sign(signer, append=True)
-            write_role(proposal.folder, role, metadata)
-            signed.append(role)
+        if all(key.keyid != keyid for key in entitled(published, proposal, role)):
+            continue
+        latest = current.roles.get(role)
+        if latest is None or latest.signed_bytes != metadata.signed_bytes:
+            raise ProposalRefusedError(
+                f"{proposal.folder} changed while it was read",
+                hint=f"owc-deploy catalogue review {proposal.folder}",
+            )
+        latest.sign(signer, append=True)
+        write_role(proposal.folder, role, latest)
+        signed.append(role)
     if not signed:
         raise ProposalRefusedError(
             "that key may sign nothing in this proposal",
-            hint="owc-deploy catalogue stewards --catalogue FOLDER names who may sign for a block",
+            hint="owc-deploy catalogue roles --catalogue FOLDER names who signs what",
         )
     return tuple(signed)
 
@@ -70,32 +81,153 @@ def publish(
 ) -> Verified:
     """Make proposals current, in the order given; without any, say again that all is current.
 
-    `signer` is the publisher's; what it says is good for `valid_days`. A crash leaves what was
-    current before.
+    `signer` is the publisher's; what it says is good for `valid_days`. Cut off at any moment, the
+    same can be typed again.
 
     Raises ProposalRefusedError when a proposal may not be made or lacks signatures, and the errors
     of `client.refresh` when the result would not be accepted; nothing is changed then.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
-        published = read_published(folder)
-        written: list[Path] = []
-        try:
-            for proposal in proposals:
-                found = review(published, proposal)
-                _refuse_wrong(proposal, found)
-                _refuse_unsigned(proposal, found)
-                published = _applied(folder, published, proposal, written)
-            published = published or must_be_published(folder)
-            _refuse_stranger(published.root.signed, signer)
-            content = _dated(published, signer, now, valid_days, written, new=bool(proposals))
-            verified = _verified(folder, content)
-        except BaseException:
-            for file in reversed(written):
-                file.unlink(missing_ok=True)
-            raise
-        write_atomically(folder / names.METADATA_FOLDER / "timestamp.json", content)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            return _publish(folder, proposals, signer, now, valid_days)
+    except (OSError, RepositoryError) as error:
+        raise ProposalRefusedError(
+            f"it could not be published: {error}", hint="mend that and type the same again"
+        ) from error
+
+
+def _publish(
+    folder: Path, proposals: Sequence[Proposal], signer: Signer, now: datetime, valid_days: int
+) -> Verified:
+    published = read_published(folder)
+    arriving = _Arriving(folder)
+    for proposal in proposals:
+        found = review(published, proposal)
+        _refuse_wrong(proposal, found)
+        _refuse_unsigned(proposal, found)
+        published = arriving.applied(published, proposal)
+    published = published or must_be_published(folder)
+    _refuse_stranger(published.root.signed, signer)
+    arriving.date(published, signer, now, valid_days)
+    instead = {str(file): content for file, content in arriving.content.items()}
+    first = folder / names.METADATA_FOLDER / f"1.{names.ROOT}.json"
+    with tempfile.TemporaryDirectory(prefix="owc-catalogue-") as mirror:
+        root = arriving.content.get(first) or first_root(folder).read_bytes()
+        verified = refresh(Path(mirror), str(folder), root, fetcher=Fetcher(instead))
+    arriving.write()
     return verified
+
+
+class _Arriving:
+    """What is about to be written: metadata and documents by their file, artefacts by theirs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.content: dict[Path, bytes] = {}
+        self._artefacts: dict[Path, Path] = {}
+
+    def applied(self, published: Published | None, proposal: Proposal) -> Published:
+        """Take in a proposal, and return the state that it leads to."""
+        roles = dict(published.roles) if published else {}
+        root = published.root if published else None
+        targets = published.targets if published else None
+        for role, metadata in proposal.roles.items():
+            if isinstance(metadata.signed, Root):
+                root = Metadata(metadata.signed, metadata.signatures)
+            elif role == names.TARGETS:
+                targets = Metadata(metadata.signed, metadata.signatures)
+            else:
+                roles[role] = Metadata(metadata.signed, metadata.signatures)
+                self._add_targets(proposal, metadata.signed)
+            self._add(role, metadata)
+        if root is None or targets is None:
+            raise ProposalRefusedError(
+                f"{proposal.folder} begins no catalogue", hint="publish what init proposed first"
+            )
+        if published is None:
+            # Nothing was dated yet: `date` begins with the next version of both.
+            snapshot, timestamp = Snapshot(version=1), Timestamp(version=1)
+            snapshot.version = timestamp.version = 0
+            published = Published(
+                self._folder, root, targets, Metadata(snapshot), Metadata(timestamp), roles
+            )
+        return replace(
+            published, root=root, targets=targets, roles=roles, arriving=dict(self.content)
+        )
+
+    def date(self, published: Published, signer: Signer, now: datetime, valid_days: int) -> None:
+        """Add the timestamp that makes a state current, and a snapshot where it needs one."""
+        snapshot = published.snapshot
+        last_days = snapshot.signed.expires - timedelta(days=2 * valid_days)
+        if self.content or now >= last_days or not _counts(published.root.signed, snapshot):
+            listed = {names.TARGETS: published.targets, **published.roles}
+            snapshot = Metadata(
+                Snapshot(
+                    version=published.snapshot.signed.version + 1,
+                    expires=now.replace(microsecond=0) + timedelta(days=SNAPSHOT_DAYS),
+                    meta={f"{role}.json": _described(each) for role, each in listed.items()},
+                )
+            )
+            snapshot.sign(signer)
+            self._add(names.SNAPSHOT, snapshot)
+        timestamp = Metadata(
+            Timestamp(
+                version=published.timestamp.signed.version + 1,
+                expires=now.replace(microsecond=0) + timedelta(days=valid_days),
+                snapshot_meta=_described(snapshot),
+            )
+        )
+        timestamp.sign(signer)
+        self.content[self._folder / names.METADATA_FOLDER / "timestamp.json"] = timestamp.to_bytes(
+            JSONSerializer()
+        )
+
+    def write(self) -> None:
+        """Write everything. A root counts from when it is there, so it comes just before the date.
+
+        Raises ProposalRefusedError when an artefact is not what was reviewed any more.
+        """
+        for destination, source in self._artefacts.items():
+            _copy(source, destination)
+        for file in sorted(self.content, key=_order):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, self.content[file])
+
+    def _add(
+        self, role: str, metadata: Metadata[Root] | Metadata[Targets] | Metadata[Snapshot]
+    ) -> None:
+        file = self._folder / names.METADATA_FOLDER / f"{metadata.signed.version}.{role}.json"
+        self.content[file] = metadata.to_bytes(JSONSerializer())
+
+    def _add_targets(self, proposal: Proposal, targets: Targets) -> None:
+        for path, target in targets.targets.items():
+            source = proposal.files.get(path)
+            if source is None:
+                continue
+            sha256 = target.hashes["sha256"]
+            file = self._folder / names.TARGETS_FOLDER / names.stored_as(path, sha256)
+            if path.endswith(".json"):
+                self.content[file] = source.read_bytes()
+                target.verify_length_and_hashes(self.content[file])
+            elif not file.exists() or sha256_of_file(file) != sha256:
+                self._artefacts[file] = source
+
+
+def _order(file: Path) -> tuple[bool, bool, str]:
+    is_root = file.name.endswith(f".{names.ROOT}.json")
+    return file.name == "timestamp.json", is_root, str(file)
+
+
+def _copy(source: Path, destination: Path) -> None:
+    """Copy an artefact to its place, holding it to the hash that its name begins with."""
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".arriving-") as temporary:
+        arrived = Path(temporary, "artefact")
+        shutil.copyfile(source, arrived)
+        if sha256_of_file(arrived) != destination.name.partition(".")[0]:
+            raise ProposalRefusedError(f"{source} changed while it was published")
+        keep(arrived, destination)
 
 
 def _refuse_wrong(proposal: Proposal, found: Review) -> None:
@@ -124,96 +256,11 @@ def _refuse_stranger(root: Root, signer: Signer) -> None:
             )
 
 
-def _applied(
-    folder: Path, published: Published | None, proposal: Proposal, written: list[Path]
-) -> Published:
-    """Write a proposal beside what is there, and return the state that it leads to."""
-    roles = dict(published.roles) if published else {}
-    root = published.root if published else None
-    targets = published.targets if published else None
-    for role, metadata in proposal.roles.items():
-        if isinstance(metadata.signed, Root):
-            root = Metadata(metadata.signed, metadata.signatures)
-        elif role == names.TARGETS:
-            targets = Metadata(metadata.signed, metadata.signatures)
-        else:
-            roles[role] = Metadata(metadata.signed, metadata.signatures)
-            _write_targets(folder, proposal, metadata.signed, written)
-        _write_metadata(folder, role, metadata, written)
-    if root is None or targets is None:
-        raise ProposalRefusedError(
-            f"{proposal.folder} begins no catalogue", hint="publish what init proposed first"
-        )
-    if published is not None:
-        return replace(published, root=root, targets=targets, roles=roles)
-    # Nothing was dated yet: `_dated` begins with the next version of both.
-    snapshot, timestamp = Snapshot(version=1), Timestamp(version=1)
-    snapshot.version = timestamp.version = 0
-    return Published(folder, root, targets, Metadata(snapshot), Metadata(timestamp), roles)
-
-
-def _write_targets(folder: Path, proposal: Proposal, targets: Targets, written: list[Path]) -> None:
-    for path, target in targets.targets.items():
-        file = folder / names.TARGETS_FOLDER / names.stored_as(path, target.hashes["sha256"])
-        if path in proposal.files and not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            written.append(file)
-            with tempfile.TemporaryDirectory(dir=file.parent) as temporary:
-                arrived = Path(temporary, "arriving")
-                shutil.copyfile(proposal.files[path], arrived)
-                # It may have changed since it was reviewed.
-                with arrived.open("rb") as stream:
-                    target.verify_length_and_hashes(stream)
-                arrived.chmod(0o644)
-                arrived.replace(file)
-
-
-def _write_metadata(
-    folder: Path,
-    role: str,
-    metadata: Metadata[Root] | Metadata[Targets] | Metadata[Snapshot],
-    written: list[Path],
-) -> bytes:
-    content = metadata.to_bytes(JSONSerializer())
-    file = folder / names.METADATA_FOLDER / f"{metadata.signed.version}.{role}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    written.append(file)
-    write_atomically(file, content)
-    return content
-
-
-def _dated(
-    published: Published,
-    signer: Signer,
-    now: datetime,
-    valid_days: int,
-    written: list[Path],
-    *,
-    new: bool,
-) -> bytes:
-    """Return the timestamp that makes the state current; write a snapshot where it needs one."""
-    snapshot = published.snapshot
-    last_days = snapshot.signed.expires - timedelta(days=2 * valid_days)
-    if new or now >= last_days:
-        listed = {names.TARGETS: published.targets, **published.roles}
-        snapshot = Metadata(
-            Snapshot(
-                version=published.snapshot.signed.version + 1,
-                expires=now.replace(microsecond=0) + timedelta(days=SNAPSHOT_DAYS),
-                meta={f"{role}.json": _described(metadata) for role, metadata in listed.items()},
-            )
-        )
-        snapshot.sign(signer)
-        _write_metadata(published.folder, names.SNAPSHOT, snapshot, written)
-    timestamp = Metadata(
-        Timestamp(
-            version=published.timestamp.signed.version + 1,
-            expires=now.replace(microsecond=0) + timedelta(days=valid_days),
-            snapshot_meta=_described(snapshot),
-        )
+def _counts(root: Root, snapshot: Metadata[Snapshot]) -> bool:
+    """Return whether a snapshot is signed by who the root names now."""
+    return bool(
+        root.get_verification_result(names.SNAPSHOT, snapshot.signed_bytes, snapshot.signatures)
     )
-    timestamp.sign(signer)
-    return timestamp.to_bytes(JSONSerializer())
 
 
 def _described(metadata: Metadata[Targets] | Metadata[Snapshot]) -> MetaFile:
@@ -223,23 +270,7 @@ def _described(metadata: Metadata[Targets] | Metadata[Snapshot]) -> MetaFile:
     )
 
 
-def _verified(folder: Path, timestamp: bytes) -> Verified:
-    """Look at what is about to be current as anybody will who uses it."""
-    source = str(folder)
-    fetcher = Fetcher({f"{source}/{names.METADATA_FOLDER}/timestamp.json": timestamp})
-    root = first_root(folder).read_bytes()
-    with tempfile.TemporaryDirectory(prefix="owc-catalogue-") as mirror:
-        return refresh(Path(mirror), source, root, fetcher=fetcher)
-
-
 def first_root(folder: Path) -> Path:
     """Return the file of the root that a fleet trusts to begin with."""
-    first = folder / names.METADATA_FOLDER / "1.root.json"
+    first = folder / names.METADATA_FOLDER / f"1.{names.ROOT}.json"
     return first if first.exists() else newest_root(folder / names.METADATA_FOLDER)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with (folder / LOCK_FILE).open("a", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from tuf.api.serialization import DeserializationError
 from owc_deploy.catalogue.document import parse_catalogue
 from owc_deploy.catalogue.models import Block
 from owc_deploy.catalogue.trust import names
+from owc_deploy.catalogue.trust.errors import CatalogueUntrustedError
 from owc_deploy.errors import CatalogueError
 
 Signed = TypeVar("Signed", Root, Targets, Snapshot, Timestamp)
@@ -28,7 +29,10 @@ _VERSIONED_ROOT = re.compile(r"([1-9][0-9]*)\.root\.json")
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The current state of a published folder. `roles` are those of the blocks."""
+    """The current state of a published folder. `roles` are those of the blocks.
+
+    `arriving` are files that are about to be written.
+    """
 
     folder: Path
     root: Metadata[Root]
@@ -36,6 +40,7 @@ class Published:
     snapshot: Metadata[Snapshot]
     timestamp: Metadata[Timestamp]
     roles: Mapping[str, Metadata[Targets]]
+    arriving: Mapping[Path, bytes] = field(default_factory=dict)
 
     def block(self, name: str) -> Block | None:
         """Return what is published of a block, `None` when nothing is.
@@ -49,11 +54,50 @@ class Published:
         target = role.signed.targets[path]
         file = self.folder / names.TARGETS_FOLDER / names.stored_as(path, target.hashes["sha256"])
         try:
-            content = file.read_bytes()
+            content = self.arriving.get(file) or file.read_bytes()
             target.verify_length_and_hashes(content)
         except (OSError, RepositoryError) as error:
             raise CatalogueError(f"{file} is missing or damaged: {error}") from error
         return parse_catalogue(content, file).blocks[name]
+
+    def other_blocks(self, name: str) -> tuple[Block, ...]:
+        """Return every published block but one. Raises CatalogueError as `block` does."""
+        others = [names.block_of(role) for role in self.roles]
+        found = [self.block(other) for other in others if other and other != name]
+        return tuple(block for block in found if block is not None)
+
+
+def verify(published: Published, trusted_root: bytes) -> None:
+    """Hold what is published to a root that is trusted, whatever its dates say.
+
+    A copy may be out of date, as when a role that ran out is to be signed again; it may not be
+    anything but what was signed. Files of blocks are held to the roles when they are read.
+
+    Raises CatalogueUntrustedError.
+    """
+    metadata = published.folder / names.METADATA_FOLDER
+    try:
+        root: Metadata[Root] = Metadata.from_bytes(trusted_root)
+        _must_be_signed(root.signed, names.ROOT, root)
+        for version in range(root.signed.version + 1, published.root.signed.version + 1):
+            following: Metadata[Root] = _read(metadata / f"{version}.{names.ROOT}.json")
+            _must_be_signed(root.signed, names.ROOT, following)
+            _must_be_signed(following.signed, names.ROOT, following)
+            root = following
+        _must_be_signed(root.signed, names.TARGETS, published.targets)
+        for role, signed in published.roles.items():
+            _must_be_signed(published.targets.signed, role, signed)
+    except (RepositoryError, DeserializationError, ValueError) as error:
+        raise CatalogueUntrustedError(
+            f"{published.folder} is not what was signed: {error}",
+            hint="take a copy anew, from the publisher",
+        ) from error
+
+
+def _must_be_signed(
+    delegator: Root | Targets, role: str, metadata: Metadata[Root] | Metadata[Targets]
+) -> None:
+    delegator.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
 
 
 def read_published(folder: Path) -> Published | None:

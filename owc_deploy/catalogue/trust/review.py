@@ -5,19 +5,21 @@ Pure but for reading the files that come with the proposal.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, fields
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import DelegatedRole, Key, Metadata, Root, Targets
 
+from owc_deploy.catalogue.add import fixed_name
 from owc_deploy.catalogue.archive import inspect_archive
 from owc_deploy.catalogue.contents import find_block
-from owc_deploy.catalogue.document import parse_catalogue
+from owc_deploy.catalogue.document import block_document, parse_catalogue
 from owc_deploy.catalogue.models import Block, BlockRelease
 from owc_deploy.catalogue.trust import names
-from owc_deploy.catalogue.trust.keys import holder_name, same_public_key
+from owc_deploy.catalogue.trust.keys import same_public_key, shown, wrong_with_key
 from owc_deploy.catalogue.trust.proposal import Proposal
 from owc_deploy.catalogue.trust.published import Published, keys_of
 from owc_deploy.errors import DocumentsInvalidError, OwcError
@@ -42,14 +44,13 @@ def review(published: Published | None, proposal: Proposal) -> Review:
     for role, metadata in proposal.roles.items():
         problems += _wrong_version(published, role, metadata)
         if isinstance(metadata.signed, Root):
-            changes += _root_changes(published, metadata.signed)
+            found, wrong = _root_review(published, metadata.signed)
         elif role == names.TARGETS:
-            problems += _wrong_with_delegations(published, metadata.signed)
-            changes += _delegation_changes(published, metadata.signed)
+            found, wrong = _delegations_review(published, metadata.signed)
         else:
             found, wrong = _block_review(published, proposal, role, metadata.signed)
-            changes += found
-            problems += wrong
+        changes += found
+        problems += wrong
     problems += _strangers(proposal)
     missing = {
         role: lacking
@@ -99,74 +100,118 @@ def _lacking(
         result = delegator.get_verification_result(name, metadata.signed_bytes, metadata.signatures)
         if not result:
             most = max(most, result.missing)
-            who.update({keyid: holder_name(key) for keyid, key in result.unsigned.items()})
+            who.update({keyid: shown(key) for keyid, key in result.unsigned.items()})
     return most, tuple(sorted(who.values()))
 
 
 def _wrong_version(
     published: Published | None, role: str, metadata: Metadata[Root] | Metadata[Targets]
 ) -> Iterator[str]:
-    current = _current_version(published, role)
-    if metadata.signed.version != current + 1:
+    current = _current(published, role)
+    version = current.signed.version if current else 0
+    if current and current.signed_bytes == metadata.signed_bytes:
+        # An earlier publication was cut off after this was in its place.
+        return
+    if metadata.signed.version != version + 1:
         yield (
-            f"{role} is version {metadata.signed.version}, and {current} is published: it was made "
+            f"{role} is version {metadata.signed.version}, and {version} is published: it was made "
             "from an earlier state, so make it again"
         )
 
 
-def _current_version(published: Published | None, role: str) -> int:
+def _current(published: Published | None, role: str) -> Metadata[Root] | Metadata[Targets] | None:
     if published is None:
-        return 0
+        return None
     if role == names.ROOT:
-        return published.root.signed.version
-    if role == names.TARGETS:
-        return published.targets.signed.version
-    return published.roles[role].signed.version if role in published.roles else 0
+        return published.root
+    return published.targets if role == names.TARGETS else published.roles.get(role)
 
 
-def _root_changes(published: Published | None, root: Root) -> Iterator[str]:
+def _root_review(published: Published | None, root: Root) -> tuple[list[str], list[str]]:
+    """Return what changes in the root, and what is wrong with that."""
     before = published.root.signed if published else None
-    for role in root.roles:
-        keys = keys_of(root, role)
-        if before is not None and _keyids(keys) == _keyids(keys_of(before, role)):
-            continue
-        who = ", ".join(sorted(holder_name(key) for key in keys))
-        yield f"{role} is signed by {root.roles[role].threshold} of: {who}"
-    yield f"root is valid until {root.expires:%Y-%m-%d}"
+    changes = [
+        line
+        for role in sorted(root.roles)
+        for line in _signers_changes(before, root, role, f"{role} is signed")
+    ]
+    changes.append(f"root is valid until {root.expires:%Y-%m-%d}")
+    problems = list(_wrong_with_parties(root, root.keys, root.roles))
+    if root.consistent_snapshot is not True:
+        problems.append("root says that published files are written over")
+    return changes, problems
 
 
-def _wrong_with_delegations(published: Published | None, targets: Targets) -> Iterator[str]:
+def _delegations_review(
+    published: Published | None, targets: Targets
+) -> tuple[list[str], list[str]]:
+    """Return what changes in who speaks for which block, and what is wrong with that."""
+    if targets.delegations is None or targets.delegations.roles is None:
+        return [], ["targets does not delegate block by block"]
+    before = published.targets.signed if published else None
+    delegated = targets.delegations.roles
+    changes = [
+        line
+        for name in sorted(delegated)
+        for line in _signers_changes(before, targets, name, f"{names.block_of(name)} is spoken for")
+    ]
+    changes.append(f"targets is valid until {targets.expires:%Y-%m-%d}")
+    problems = list(_wrong_with_parties(targets, targets.delegations.keys, delegated))
+    problems += _wrong_with_delegations(before, targets, delegated)
+    return changes, problems
+
+
+def _wrong_with_delegations(
+    before: Targets | None, targets: Targets, delegated: Mapping[str, DelegatedRole]
+) -> Iterator[str]:
     if targets.targets:
         yield "targets lists files of its own; only the roles of blocks may"
-    delegated = _delegated(targets)
-    for gone in sorted(_delegated(published.targets.signed) if published else {}):
-        if gone not in delegated:
-            yield f"{gone} would no longer be delegated, and sites may run its releases"
+    known = before.delegations.roles if before and before.delegations else None
+    for gone in sorted(set(known or {}) - set(delegated)):
+        yield f"{gone} would no longer be delegated, and sites may run its releases"
     for name, role in delegated.items():
         block = names.block_of(name)
         if block is None or role.paths != [names.paths_of(block)] or role.path_hash_prefixes:
             yield f"{name} is delegated more, or something else, than one block"
         if not role.terminating:
             yield f"{name} is not delegated terminating: another role could speak for its block"
-        keys = keys_of(targets, name)
-        twice = any(same_public_key(key, other) for i, key in enumerate(keys) for other in keys[:i])
-        if twice or len(keys) < role.threshold:
-            yield f"{name} can never be signed by {role.threshold} parties"
+    folded = [name.casefold() for name in delegated]
+    if len(set(folded)) != len(folded):
+        yield "two blocks differ in capitals only, which not every disk tells apart"
 
 
-def _delegation_changes(published: Published | None, targets: Targets) -> Iterator[str]:
-    before = published.targets.signed if published else None
-    for name, role in _delegated(targets).items():
-        keys = keys_of(targets, name)
-        if before is not None and _keyids(keys) == _keyids(keys_of(before, name)):
-            continue
-        who = ", ".join(sorted(holder_name(key) for key in keys))
-        yield f"{names.block_of(name)} is spoken for by {role.threshold} of: {who}"
-    yield f"targets is valid until {targets.expires:%Y-%m-%d}"
+def _wrong_with_parties(
+    delegator: Root | Targets, keys: Mapping[str, Key], roles: Iterable[str]
+) -> Iterator[str]:
+    """Yield what lets one party count as two, or pass for another."""
+    for key in keys.values():
+        if wrong := wrong_with_key(key):
+            yield f"the key {key.keyid} {wrong}"
+            return
+    for role in roles:
+        parties = keys_of(delegator, role)
+        if any(
+            same_public_key(one, other) for i, one in enumerate(parties) for other in parties[:i]
+        ):
+            yield f"{role} names one key as two parties"
+        if len(parties) < delegator.get_delegated_role(role).threshold:
+            yield f"{role} has fewer keys than must sign together"
 
 
-def _delegated(targets: Targets) -> dict[str, DelegatedRole]:
-    return dict(targets.delegations.roles or {}) if targets.delegations else {}
+def _signers_changes(
+    before: Root | Targets | None, after: Root | Targets, role: str, words: str
+) -> Iterator[str]:
+    now, then = _signers(after, role), _signers(before, role) if before else ""
+    if now != then:
+        yield f"{words} by {now}" + (f"; before by {then}" if then else "")
+
+
+def _signers(delegator: Root | Targets, role: str) -> str:
+    keys = keys_of(delegator, role)
+    if not keys:
+        return ""
+    who = ", ".join(sorted(shown(key) for key in keys))
+    return f"{delegator.get_delegated_role(role).threshold} of: {who}"
 
 
 def _block_review(
@@ -178,17 +223,53 @@ def _block_review(
     problems += _wrong_files(published, proposal, role, targets)
     try:
         before = published.block(name) if published else None
+        others = published.other_blocks(name) if published else ()
         block = _offered(published, proposal, name, targets)
     except OwcError as error:
         return [], [*problems, *_reasons(error)]
     if block is None:
-        return [], [*problems, f"{role} says nothing of {name}"]
+        return [], [*problems, f"{role} does not speak of {name}, and of nothing else"]
     problems += _wrong_releases(before, block, targets)
+    problems += _wrong_place(before, block, others)
     for release in block.releases:
-        file = proposal.files.get(names.artefact_path_of(name, release.version))
+        file = _artefact(published, proposal, before, block, release)
         if file is not None:
             problems += _wrong_artefact(block, release, file)
-    return list(_block_changes(before, block)), problems
+    changes = [*_block_changes(before, block), f"{role} is valid until {targets.expires:%Y-%m-%d}"]
+    return changes, problems
+
+
+def _wrong_place(before: Block | None, block: Block, others: Iterable[Block]) -> Iterator[str]:
+    """Yield what would let a block pass for another."""
+    if before is not None and before.kind != block.kind:
+        yield f"{block.name} is a {before.kind}, and would become a {block.kind}"
+    if fixed := fixed_name(block.kind, block.name):
+        yield f"{block.name} cannot be of kind {block.kind}: {fixed}"
+    for other in others:
+        shared = sorted(block.folders & other.folders)
+        if shared and block.kind == other.kind != "language":
+            yield f"{block.name} would have the folder of {other.name}, {shared[0]}"
+
+
+def _artefact(
+    published: Published | None,
+    proposal: Proposal,
+    before: Block | None,
+    block: Block,
+    release: BlockRelease,
+) -> Path | None:
+    """Return the artefact that is to be looked at: a new one, or one that would be used anew."""
+    path = names.artefact_path_of(block.name, release.version)
+    if path in proposal.files:
+        return proposal.files[path]
+    known = (
+        next((r for r in before.releases if r.version == release.version), None) if before else None
+    )
+    if published is None or before is None or known is None:
+        return None
+    if (before.kind, before.place_of(known)) == (block.kind, block.place_of(release)):
+        return None
+    return published.folder / names.TARGETS_FOLDER / names.stored_as(path, known.sha256)
 
 
 def _reasons(error: OwcError) -> list[str]:
@@ -204,7 +285,8 @@ def _offered(
     file = proposal.files.get(path)
     if file is None:
         return published.block(name) if published and path in targets.targets else None
-    return parse_catalogue(file.read_bytes(), file).blocks.get(name)
+    blocks = parse_catalogue(file.read_bytes(), file).blocks
+    return blocks[name] if set(blocks) == {name} else None
 
 
 def _wrong_files(
@@ -267,51 +349,32 @@ def _wrong_artefact(block: Block, release: BlockRelease, file: Path) -> Iterator
 
 
 def _block_changes(before: Block | None, block: Block) -> Iterator[str]:
-    if before is None:
-        yield f"{block.name} is new: {block.title}"
-    known = {release.version: release for release in before.releases} if before else {}
-    for release in block.releases:
-        earlier = known.get(release.version)
-        if earlier is None:
-            yield (
-                f"{block.name} {release.version} is new: {release.size_bytes} bytes, "
-                f"SHA-256 {release.sha256}"
-            )
-        elif earlier.withdrawn != release.withdrawn:
-            yield (
-                f"{block.name} {release.version} is withdrawn: {release.withdrawn}"
-                if release.withdrawn
-                else f"{block.name} {release.version} is no longer withdrawn"
-            )
-        elif earlier != release:
-            different = _different(earlier, release)
-            yield f"{block.name} {release.version} has other details: {different}"
-    if before is None or before.guarantee != block.guarantee:
-        yield _guarantee_words(block)
-    if before is not None and (details := _different(before, block, {"releases", "guarantee"})):
-        yield f"{block.name} has another {details}"
+    """Yield every value that changes: what is not shown could not be agreed to."""
+    was, now = block_document(before) if before else {}, block_document(block)
+    then = {release["version"]: release for release in was.pop("releases", ())}
+    releases = now.pop("releases")
+    yield from _value_changes(block.name, was, now)
+    for release in releases:
+        version = release.pop("version")
+        yield from _value_changes(f"{block.name} {version}", then.get(version, {}), release)
 
 
-def _guarantee_words(block: Block) -> str:
-    promise = block.guarantee
-    if promise is None:
-        return f"{block.name} is guaranteed by nobody"
-    return (
-        f"{block.name} is guaranteed by {promise.by} from {promise.from_date} "
-        f"until {promise.until_date}"
-    )
+def _value_changes(
+    what: str, before: Mapping[str, object], after: Mapping[str, object]
+) -> Iterator[str]:
+    if not before:
+        yield f"{what} is new"
+    for key in sorted({*before, *after} - {"version"}):
+        if key not in after:
+            yield f"{what} {key}: no more (was {_text(before[key])})"
+        elif key not in before:
+            yield f"{what} {key}: {_text(after[key])}"
+        elif before[key] != after[key]:
+            yield f"{what} {key}: {_text(after[key])} (was {_text(before[key])})"
 
 
-def _different(
-    before: Block | BlockRelease,
-    after: Block | BlockRelease,
-    without: Collection[str] = (),
-) -> str:
-    return ", ".join(
-        field.name
-        for field in fields(after)
-        if field.name not in without and getattr(before, field.name) != getattr(after, field.name)
-    )
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _strangers(proposal: Proposal) -> Iterator[str]:
@@ -323,7 +386,3 @@ def _strangers(proposal: Proposal) -> Iterator[str]:
     }
     for path in sorted(set(proposal.files) - listed):
         yield f"{path} is in the proposal, and no role lists it"
-
-
-def _keyids(keys: tuple[Key, ...]) -> set[str]:
-    return {key.keyid for key in keys}

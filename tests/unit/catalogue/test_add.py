@@ -15,7 +15,7 @@ from unit.catalogue.archives import PLUGIN, plugin_folder, plugin_zip, zip_of
 from owc_deploy.catalogue.add import AddRequest, add_release
 from owc_deploy.catalogue.errors import ArtefactRefusedError
 from owc_deploy.catalogue.models import Advisory, Requirement
-from owc_deploy.catalogue.read import FolderReader, read_catalogue, sha256_of_file
+from owc_deploy.catalogue.read import read_catalogue, sha256_of_file, verify_artefact
 from owc_deploy.errors import CatalogueError
 
 
@@ -44,7 +44,7 @@ def test_a_zip_is_listed_with_what_its_header_says(tmp_path: Path) -> None:
     assert block.releases[0].requires == requires
     assert block.releases[0].php == ">=8.1"
     assert leftovers(catalogue) == [f"artefacts/{result.sha256}.zip"]
-    assert FolderReader(catalogue).artefact(result.sha256) == result.artefact
+    verify_artefact(result.artefact, result.sha256)
 
 
 def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
@@ -365,22 +365,7 @@ def test_damage_is_found(tmp_path: Path) -> None:
     result = add_release(tmp_path, request(plugin_zip(tmp_path / "a.zip")))
     result.artefact.write_bytes(b"damaged")
     with pytest.raises(CatalogueError, match="is damaged"):
-        FolderReader(tmp_path).artefact(result.sha256)
+        verify_artefact(result.artefact, result.sha256)
     result.artefact.unlink()
     with pytest.raises(CatalogueError, match="is missing"):
-        FolderReader(tmp_path).artefact(result.sha256)
-
-
-def test_a_reader_may_stand_for_the_folder(tmp_path: Path) -> None:
-    content = json.dumps({"schema_version": 1, "blocks": {}}).encode()
-
-    class Signed:
-        def catalogue_document(self) -> tuple[Path, bytes]:
-            return Path("catalogue.json"), content
-
-        def artefact(self, sha256: str) -> Path:
-            return tmp_path / sha256
-
-    assert read_catalogue(tmp_path, reader=Signed()).sha256 == hashlib.sha256(content).hexdigest()
-    with pytest.raises(CatalogueError, match="there is no catalogue"):
-        read_catalogue(tmp_path / "none")
+        verify_artefact(result.artefact, result.sha256)

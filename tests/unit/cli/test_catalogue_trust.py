@@ -128,4 +128,6 @@ def test_nobody_signs_without_being_asked(
     publisher("renew", "root", "--catalogue", "published")
     words = ("sign", "proposals/renew-root", "--key", "keys/publisher", "--catalogue", "published")
     publisher(*words, exit_code=2)
+    assert "there is no root keys/root.json to trust" in capsys.readouterr().err
+    publisher(*words, "--root", "published/metadata/1.root.json", exit_code=2)
     assert "--yes" in capsys.readouterr().err

@@ -198,7 +198,7 @@ def test_a_role_cannot_list_what_is_not_of_its_block(world: World) -> None:
         (lambda role: role.update(terminating=False), "not delegated terminating"),
         (lambda role: role.update(paths=["blocks/*"]), "something else, than one block"),
         (lambda role: role.update(paths=["blocks/cmb2/*", "blocks/x/*"]), "than one block"),
-        (lambda role: role.update(threshold=3), "can never be signed by 3"),
+        (lambda role: role.update(threshold=3), "fewer keys than must sign"),
     ],
 )
 def test_a_delegation_is_of_one_block_only(world: World, change: Any, reason: str) -> None:
