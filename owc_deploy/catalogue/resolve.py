@@ -170,11 +170,17 @@ def _ambiguous(
     there: Mapping[str, str],
     firm: Mapping[str, str],
 ) -> Iterator[Refusal]:
-    """Yield the functions that several blocks provide, none of which is there for its own sake."""
+    """Yield the functions that several blocks provide, none of which is there for its own sake.
+
+    What the site has stays its choice: a block that is listed later cannot make it unclear.
+    """
     for name in sorted(there):
         for ask in packages.asked_by(fit.mapping[name]):
             wanted = ask.requirement
-            if wanted is None or wanted.function is None or fit.mapping[ask.name].choice in firm:
+            if wanted is None or wanted.function is None:
+                continue
+            taken = fit.mapping[ask.name].choice
+            if taken in firm or taken in scope.locked:
                 continue
             options = options_for(packages, scope, wanted)
             if len(options) > 1:

@@ -247,7 +247,8 @@ class Oracle:
                     queue.append(wanted.any_of[0])
         for (name, index), taken in found.choices.items():
             wanted = self.release(name, found.versions[name]).requires[index]
-            if wanted.function is not None and taken not in firm and len(self.options(wanted)) > 1:
+            settled = taken in firm or taken in self.locked
+            if wanted.function is not None and not settled and len(self.options(wanted)) > 1:
                 return True
         return False
 

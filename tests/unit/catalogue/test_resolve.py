@@ -583,3 +583,15 @@ def test_the_answer_is_the_same_on_every_machine() -> None:
     }
     assert len(said) == 1
     assert len(said.pop()) > 1000
+
+
+def test_a_provider_that_is_listed_later_changes_nothing_for_who_has_one() -> None:
+    blocks = (
+        block("openwoo", release("4.3.0", requires=(function(FUNCTION),))),
+        block("openpub-base", release("3.9.3", provides=(FUNCTION,))),
+    )
+    before = resolve(manifest("openwoo"), SERVER, catalogue(*blocks))
+    more = catalogue(*blocks, block("another", release("1.0", provides=(FUNCTION,))))
+    assert resolve(manifest("openwoo"), SERVER, more, previous=before) == before
+    with pytest.raises(ResolutionError, match="another or openpub-base provides"):
+        resolve(manifest("openwoo"), SERVER, more)
