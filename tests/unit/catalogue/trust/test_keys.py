@@ -22,6 +22,7 @@ from owc_deploy.catalogue.trust.keys import (
 )
 
 PASSPHRASE = "canary-of-the-passphrase"
+PIN = "123456"
 
 
 def ask(_: str) -> str:
@@ -159,6 +160,51 @@ def test_a_key_may_stay_in_the_agent_of_gnupg(tmp_path: Path, keyring: str) -> N
     holder = read_holder(tmp_path / "buren")
     signature = signer_of(holder, ask).sign(b"text")
     holder.key.verify_signature(signature, b"text")
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PKCS#11 token, in software, with one key that never leaves it."""
+    library, tool = Path("/usr/lib/softhsm/libsofthsm2.so"), shutil.which("pkcs11-tool")
+    if tool is None or not library.exists():
+        pytest.skip("this machine has no softhsm2 and opensc")
+    (tmp_path / "tokens").mkdir()
+    configuration = tmp_path / "softhsm2.conf"
+    configuration.write_text(f"directories.tokendir = {tmp_path / 'tokens'}\n")
+    monkeypatch.setenv("SOFTHSM2_CONF", str(configuration))
+    monkeypatch.setenv("PYKCS11LIB", str(library))
+    pin = ("--login", "--pin", PIN)
+    for arguments in (
+        ("--init-token", "--label", "buren", "--so-pin", PIN, "--slot-index", "0"),
+        ("--init-pin", "--login", "--so-pin", PIN, "--pin", PIN, "--token-label", "buren"),
+        (
+            "--keypairgen",
+            "--key-type",
+            "EC:prime256v1",
+            "--id",
+            "02",
+            "--token-label",
+            "buren",
+            *pin,
+        ),
+    ):
+        subprocess.run([tool, "--module", library, *arguments], check=True, capture_output=True)
+
+
+@pytest.mark.usefixtures("token")
+def test_a_key_may_stay_on_a_token(tmp_path: Path) -> None:
+    adopt_key(tmp_path / "keys/buren", "Gemeente Buren", "hsm:")
+    holder = read_holder(tmp_path / "keys/buren")
+    asked: list[str] = []
+
+    def pin(what: str) -> str:
+        asked.append(what)
+        return PIN
+
+    signature = signer_of(holder, pin).sign(b"text")
+    holder.key.verify_signature(signature, b"text")
+    assert asked == ["pin"]
+    assert [file.name for file in (tmp_path / "keys").iterdir()] == ["buren.pub.json"]
 
 
 @pytest.mark.parametrize("where", ["gnupg:" + "0" * 40, "sh:x", "hsm:", "gnupg:--version"])
