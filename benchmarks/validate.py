@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
+from owc_deploy.catalogue.contents import FIXED_FOLDERS
 from owc_deploy.catalogue.document import render_catalogue
 from owc_deploy.catalogue.models import Block, BlockRelease, Kind, Requirement
+from owc_deploy.catalogue.source import catalogue_of, read_sources
 from owc_deploy.fleet.load import load_fleet
+from owc_deploy.resources import resource_folder
 
 MANIFEST = """\
 # yaml-language-server: $schema=../.owc-deploy/schemas/site.schema.json
@@ -129,6 +136,37 @@ def write_catalogue(root: Path) -> None:
     (root / "catalogue" / "catalogue.json").write_bytes(render_catalogue(blocks))
 
 
+def write_owc_fleet(root: Path, sites: int) -> None:
+    """Write a fleet of the example compositions, again and again, and the OWC's whole catalogue.
+
+    What is not built yet gets a made-up hash, since only what is built can be in a catalogue.
+    """
+    examples = resource_folder("inventories") / "example-compositions"
+    (root / "sites").mkdir()
+    for name in ("fleet.yml", "servers.yml"):
+        shutil.copy(examples / name, root / name)
+    originals = [yaml.safe_load(file.read_text()) for file in (examples / "sites").glob("*.yml")]
+    for number in range(sites):
+        manifest = {**originals[number % len(originals)], "site": f"site-{number}"}
+        manifest.update(url=f"https://site-{number}.example", aliases=[])
+        (root / "sites" / f"site-{number}.yml").write_text(yaml.safe_dump(manifest))
+    folders = (resource_folder("catalogues") / "owc", examples / "supplied")
+    built = [
+        replace(
+            block,
+            folder=block.folder or FIXED_FOLDERS[block.kind],
+            releases=tuple(
+                replace(release, sha256="0123456789abcdef" * 4, size_bytes=1)
+                for release in block.releases
+            ),
+        )
+        for block in catalogue_of(read_sources(folders)).blocks.values()
+        if block.releases
+    ]
+    (root / "catalogue").mkdir()
+    (root / "catalogue" / "catalogue.json").write_bytes(render_catalogue(built))
+
+
 def measured(work: Callable[[], object], runs: int = RUNS) -> str:
     """Return the median time of some runs, and the processor time, which a busy machine leaves."""
     elapsed, processor = [], []
@@ -156,9 +194,9 @@ def main() -> None:
         lines = len((root / "sites" / "site-0.yml").read_text().splitlines())
         print(f"{sites} manifests of {lines} lines, median of {RUNS} runs")
 
-        def run(verb: str) -> None:
+        def run(verb: str, fleet: Path = root) -> None:
             subprocess.run(
-                [program, verb, "--format", "json", "--fleet", folder],
+                [program, verb, "--format", "json", "--fleet", fleet],
                 check=True,
                 capture_output=True,
             )
@@ -170,6 +208,10 @@ def main() -> None:
         print(f"the same, resolved in the catalogue  {measured(lambda: run('validate'))}")
         print(f"owc-deploy lock, once for every site {measured(lambda: run('lock'), runs=1)}")
         print(f"owc-deploy validate, now locked      {measured(lambda: run('validate'))}")
+    with tempfile.TemporaryDirectory() as folder:
+        owc = Path(folder)
+        write_owc_fleet(owc, sites)
+        print(f"compositions in the OWC's catalogue  {measured(lambda: run('validate', owc))}")
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     print(f"most memory of the command           {children} MB")
 
