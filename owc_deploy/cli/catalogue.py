@@ -442,6 +442,11 @@ def _verify_signed(signed: SignedCatalogue, output_format: str) -> int:
 def catalogue_in(fleet_root: Path, folder: Path | None) -> Catalogue:
     """Return the catalogue that `--catalogue` names, or else the fleet's."""
     if folder is not None:
+        if (folder / names.METADATA_FOLDER).is_dir():
+            raise UsageError(
+                f"{folder} is a signed catalogue, in which nothing counts without a root",
+                hint="work in a fleet that names it, or: owc-deploy catalogue verify --root FILE",
+            )
         return read_catalogue(folder)
     return catalogue_of(load_fleet(fleet_root), last_verified_will_do=True)
 

@@ -449,7 +449,9 @@ def sign_command(
         verify(published, _read_root(root or holder.base.with_name("root.json")))
     found = review(published, offered)
     _print_review(found)
-    if not found.problems and not yes:
+    if found.problems:
+        raise CatalogueError(f"{proposal} is not to be signed: {'; '.join(found.problems)}")
+    if not yes:
         if not can_ask():
             raise UsageError("there is no terminal to ask on", hint="the same command with --yes")
         click.confirm(f"Sign this as {plain(holder.name)}?", abort=True, err=True)
@@ -543,7 +545,7 @@ def _replace_key(
     key: str, replacement: Path | None, folder: Path, destination: Path | None, verb: str
 ) -> None:
     published = must_be_published(folder)
-    keyid = key if _KEYID.fullmatch(key) else read_holder(Path(key)).key.keyid
+    keyid = key.lower() if _KEYID.fullmatch(key.lower()) else read_holder(Path(key)).key.keyid
     holder = read_holder(replacement) if replacement else None
     change = changes.replace_key(published, keyid, holder, now())
     _proposed(published, change, destination, f"{verb}-{keyid[:12]}")

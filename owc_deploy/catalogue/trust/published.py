@@ -131,11 +131,18 @@ def must_be_published(folder: Path) -> Published:
 
 
 def newest_root(metadata: Path) -> Path:
-    """Return the file of the newest root. Raises CatalogueError when there is none."""
-    versions = [int(m[1]) for file in metadata.iterdir() if (m := _VERSIONED_ROOT.match(file.name))]
+    """Return the file of the newest root that follows on the first.
+
+    Raises CatalogueError when there is none.
+    """
+    found = (_VERSIONED_ROOT.fullmatch(file.name) for file in metadata.iterdir())
+    versions = {int(match[1]) for match in found if match}
     if not versions:
         raise CatalogueError(f"{metadata} holds no root")
-    return metadata / f"{max(versions)}.root.json"
+    newest = min(versions)
+    while newest + 1 in versions:
+        newest += 1
+    return metadata / f"{newest}.root.json"
 
 
 def keys_of(delegator: Root | Targets, role: str) -> tuple[Key, ...]:
