@@ -83,7 +83,7 @@ def add(
     output_format: str,
 ) -> int:
     """Close something on the named sites, or on all, now and until it is lifted."""
-    session = open_session(fleet_root)
+    session = open_session(fleet_root, last_verified_will_do=True)
     named = check_sites(session.fleet, sites)
     mitigation = Mitigation(
         identifier=identifier or _name(route, block, actions),
@@ -121,7 +121,7 @@ def lift(
     identifier: str, reason: str, take_over: bool, fleet_root: Path, output_format: str
 ) -> int:
     """Open again what IDENTIFIER closed, on all its sites."""
-    session = open_session(fleet_root)
+    session = open_session(fleet_root, last_verified_will_do=True)
     present = {mitigation.identifier: mitigation for mitigation in session.fleet.mitigations}
     if identifier not in present:
         raise UsageError(
@@ -153,7 +153,7 @@ def apply(
     sites: tuple[str, ...], reason: str, take_over: bool, fleet_root: Path, output_format: str
 ) -> int:
     """Close on the servers what mitigations.yml says, and nothing else; safe to repeat."""
-    session = open_session(fleet_root)
+    session = open_session(fleet_root, last_verified_will_do=True)
     named = check_sites(session.fleet, sites)
     return _carry_out(
         session,
