@@ -27,7 +27,8 @@ def servers() -> FleetSimulator:
 def opened(tmp_path: Path, servers: FleetSimulator, monkeypatch: pytest.MonkeyPatch) -> Session:
     made = session(two_servers(tmp_path), servers)
 
-    def reopen(_: Path) -> Session:
+    def reopen(_: Path, *, last_verified_will_do: bool) -> Session:
+        assert last_verified_will_do
         document, problems = read_mitigations(tmp_path)
         assert not problems
         return replace(made, fleet=replace(made.fleet, mitigations=build_mitigations(document)))
