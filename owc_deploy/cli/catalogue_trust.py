@@ -15,6 +15,7 @@ from owc_deploy.catalogue.read import artefact_path, read_catalogue, verify_arte
 from owc_deploy.catalogue.trust import changes, names
 from owc_deploy.catalogue.trust.client import Verified
 from owc_deploy.catalogue.trust.keys import (
+    SHOWN_KEYID,
     AskSecret,
     Holder,
     adopt_key,
@@ -534,7 +535,10 @@ def roles(folder: Path, output_format: str) -> None:
                 row["name"],
                 str(row["version"]),
                 row["valid_until"],
-                f"{row['threshold']} of " + ", ".join(plain(key["holder"]) for key in row["keys"]),
+                f"{row['threshold']} of "
+                + ", ".join(
+                    f"{plain(key['holder'])} ({key['keyid'][:SHOWN_KEYID]})" for key in row["keys"]
+                ),
             )
             for row in rows
         ],

@@ -47,7 +47,7 @@ _FILE = "file"
 _MAXIMUM_BYTES = 64 << 10
 _MAXIMUM_NAME = 100
 _MINIMUM_PASSPHRASE = 8
-_SHOWN_KEYID = 16
+SHOWN_KEYID = 16
 _FINGERPRINT = re.compile(r"[0-9a-f]{40}")
 # Of GnuPG, by what its numbers are called; written as bytes, they have one form only.
 _GNUPG_KINDS = {
@@ -173,7 +173,7 @@ def holder_name(key: Key) -> str:
 
 def shown(key: Key) -> str:
     """Return the name of the party that a key belongs to, with what tells it from impostors."""
-    return f"{holder_name(key)} ({key.keyid[:_SHOWN_KEYID]})".strip()
+    return f"{holder_name(key)} ({key.keyid[:SHOWN_KEYID]})".strip()
 
 
 def same_public_key(one: Key, other: Key) -> bool:
