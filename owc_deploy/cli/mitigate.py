@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,11 +14,18 @@ from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.record import recorded_run
 from owc_deploy.cli.session import Session, now, open_session, operator, progress
 from owc_deploy.cli.view import narrate, print_json, print_table
-from owc_deploy.errors import UsageError
+from owc_deploy.errors import DocumentsInvalidError, UsageError
 from owc_deploy.fleet.load import load_fleet
-from owc_deploy.fleet.mitigations import FILE, problems_of, write_mitigations
+from owc_deploy.fleet.mitigations import (
+    FILE,
+    build_mitigations,
+    problems_of,
+    read_mitigations,
+    write_mitigations,
+    wrong_names,
+)
 from owc_deploy.fleet.models import Mitigation
-from owc_deploy.plan.mitigations import left_open, rules, unknown_blocks
+from owc_deploy.plan.mitigations import is_declared, left_open, rules, unknown_blocks
 from owc_deploy.plan.models import SiteOutcome
 from owc_deploy.rollout.apply import GOOD
 from owc_deploy.rollout.mitigate import concerned, mitigate
@@ -26,8 +33,6 @@ from owc_deploy.rollout.observe import check_sites
 from owc_deploy.store.models import Intent
 
 SCHEMA_VERSION = 1
-# Closing these would close the editor itself, and the index by which programs find all others.
-_NEEDED_ROUTES = frozenset({"/", "/wp", "/wp/v2", "/wp-block-editor", "/wp-block-editor/v1"})
 
 
 @click.group(
@@ -97,9 +102,19 @@ def add(
         sites=tuple(sorted(named)),
     )
     _check(session, mitigation)
-    wanted = (*session.fleet.mitigations, mitigation)
+
+    def added(present: tuple[Mitigation, ...]) -> tuple[Mitigation, ...]:
+        if any(each.identifier == mitigation.identifier for each in present):
+            raise UsageError(
+                f"there is a mitigation `{mitigation.identifier}` already",
+                hint="give another --identifier, or: owc-deploy mitigate apply",
+            )
+        return (*present, mitigation)
+
+    added(session.fleet.mitigations)
     return _carry_out(
-        replace(session, fleet=replace(session.fleet, mitigations=wanted)),
+        session,
+        added,
         concerned(session.fleet, mitigation),
         verb="mitigate",
         changed=mitigation,
@@ -129,9 +144,10 @@ def lift(
             context=f"there are: {', '.join(present) or 'none'}",
             hint="owc-deploy mitigate list",
         )
-    mitigation = present.pop(identifier)
+    mitigation = present[identifier]
     return _carry_out(
-        replace(session, fleet=replace(session.fleet, mitigations=tuple(present.values()))),
+        session,
+        lambda now_there: tuple(each for each in now_there if each.identifier != identifier),
         concerned(session.fleet, mitigation),
         verb="mitigate lift",
         changed=mitigation,
@@ -157,6 +173,7 @@ def apply(
     named = check_sites(session.fleet, sites)
     return _carry_out(
         session,
+        lambda present: present,
         tuple(sorted(named or session.fleet.manifests)),
         verb="mitigate apply",
         changed=None,
@@ -217,23 +234,20 @@ def _check(session: Session, mitigation: Mitigation) -> None:
     route, block = mitigation.route, mitigation.block
     if not route and not block and not mitigation.ajax_actions:
         problems.append("name what to close: --route, --block or --ajax-action")
-    if "/" + route.strip("/").lower() in _NEEDED_ROUTES and route:
-        problems.append(f"`{route}` carries wp-admin itself; close a route below it")
+    problems += (words for _, words in wrong_names(route, mitigation.ajax_actions))
     if block and block not in session.catalogue.blocks:
         problems.append(f"the catalogue has no block `{block}`")
     elif block and session.catalogue.blocks[block].kind not in {"plugin", "theme", "mu-plugin"}:
         problems.append(f"`{block}` is no plugin or theme, and cannot be closed")
-    if any(each.identifier == mitigation.identifier for each in session.fleet.mitigations):
-        problems.append(
-            f"there is a mitigation `{mitigation.identifier}` already: give another --identifier,"
-            " or close it again with owc-deploy mitigate apply"
-        )
     if problems:
         raise UsageError("; ".join(problems), hint="owc-deploy mitigate add --help")
+    if route and not is_declared(route, session.catalogue):
+        narrate(f"Warning: no block of the catalogue declares {route}: is it spelled right?")
 
 
 def _carry_out(
     session: Session,
+    change: Callable[[tuple[Mitigation, ...]], tuple[Mitigation, ...]],
     sites: Sequence[str],
     *,
     verb: str,
@@ -244,16 +258,17 @@ def _carry_out(
 ) -> int:
     """Write the document, make the servers follow, record it, show how it ended."""
     fleet = session.fleet
-    # Before anything is done, but no reason to leave open what can be closed.
-    unknown = unknown_blocks(fleet.mitigations, session.catalogue)
-    for words in unknown:
-        narrate(f"Warning: {words}")
     intents = [Intent(site, fleet.manifests[site].servers.web[0]) for site in sites]
     details = {"mitigation": asdict(changed)} if changed else {}
     # A lease of its own: closing a hole must not wait for an update of the fleet.
     with recorded_run(
         fleet, verb, intents, reason=reason, take_over=take_over, lease_name="mitigations"
     ) as run:
+        # Somebody else may have closed something while this one waited for the lease.
+        fleet = replace(fleet, mitigations=change(_written(fleet.root)))
+        unknown = unknown_blocks(fleet.mitigations, session.catalogue)
+        for words in unknown:
+            narrate(f"Warning: {words}")
         if changed is not None:
             write_mitigations(fleet.root, fleet.mitigations)
         with progress("closing" if verb != "mitigate lift" else "opening") as on_progress:
@@ -281,6 +296,13 @@ def _carry_out(
         narrate(f"{len(bad)} of {len(outcomes)} sites are not as they should be")
         narrate("  next, once that is mended: owc-deploy mitigate apply")
     return 1 if bad or unknown else 0
+
+
+def _written(root: Path) -> tuple[Mitigation, ...]:
+    document, problems = read_mitigations(root)
+    if problems:
+        raise DocumentsInvalidError(problems)
+    return build_mitigations(document)
 
 
 def _print(outcomes: Sequence[SiteOutcome], added: Mitigation | None, catalogue: Catalogue) -> None:

@@ -15,6 +15,10 @@ from owc_deploy.fleet.documents import Document, Finding
 from owc_deploy.fleet.models import Mitigation
 
 FILE = Path("mitigations.yml")
+# Closing these would close the editor itself, and the index by which programs find all others.
+NEEDED_ROUTES = frozenset({"/", "/wp", "/wp/v2", "/wp-block-editor", "/wp-block-editor/v1"})
+_ADDRESSES = ("index.php/", "wp-json/", "?rest_route=")
+_HOOKS = ("wp_ajax_", "admin_post_")
 _HEADER = """\
 # yaml-language-server: $schema=.owc-deploy/schemas/mitigations.schema.json
 #
@@ -53,6 +57,8 @@ def findings(document: Document | None, sites: Collection[str]) -> Iterator[Find
             yield Finding(
                 FILE, place, "closes-nothing", "it closes nothing", "a route, block or ajax_actions"
             )
+        for key, words in wrong_names((entry or {}).get("route", ""), actions_of(entry)):
+            yield Finding(FILE, (*place, key), "closes-nothing", words, "see mitigate add --help")
         for index, site in enumerate((entry or {}).get("sites", ())):
             if site not in sites:
                 yield Finding(
@@ -62,6 +68,30 @@ def findings(document: Document | None, sites: Collection[str]) -> Iterator[Find
                     f"there is no site `{site}` in this fleet",
                     f"one of: {', '.join(sorted(sites))}",
                 )
+
+
+def actions_of(entry: Any) -> tuple[str, ...]:
+    """Return the actions that an entry names, as far as it can be read."""
+    named = (entry or {}).get("ajax_actions", ())
+    return tuple(str(action) for action in named) if isinstance(named, (list, tuple)) else ()
+
+
+def wrong_names(route: str, actions: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the key and the words for what would close nothing, or far too much."""
+    plain = str(route).strip("/").lower()
+    if route and f"/{plain}" in NEEDED_ROUTES:
+        yield "route", f"`{route}` carries wp-admin itself; close a route below it"
+    for part in _ADDRESSES:
+        if plain.startswith(part):
+            yield "route", f"`{route}` is an address; a route begins after `{part}`"
+    if any(segment.isdigit() for segment in plain.split("/")):
+        yield (
+            "route",
+            f"`{route}` has a number, which can be written in other ways; close the route above it",
+        )
+    for action in actions:
+        if action.startswith(_HOOKS):
+            yield "ajax_actions", f"`{action}` is a hook; an action has no wp_ajax_ before it"
 
 
 def build_mitigations(document: Document | None) -> tuple[Mitigation, ...]:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from owc_deploy.catalogue.models import Block, Catalogue
+from owc_deploy.fleet.mitigations import NEEDED_ROUTES
 from owc_deploy.fleet.models import Mitigation
 
 _PATTERN = re.compile(r"[^A-Za-z0-9._~/-]")
-_PLACES = {"plugin": "plugins", "theme": "themes", "mu-plugin": "mu-plugins"}
+_PLACES = {"plugin": "plugins", "theme": "themes"}
 
 
 def rules(
@@ -26,6 +27,13 @@ def rules(
         for mitigation in mitigations
         if mitigation.concerns(site)
     )
+
+
+def is_declared(route: str, catalogue: Catalogue) -> bool:
+    """Return whether any block declares a route, one below it, or one above it."""
+    asked = _normal(route) + "/"
+    declared = [each + "/" for block in catalogue.blocks.values() for each in _routes(block)]
+    return any(each.startswith(asked) or asked.startswith(each) for each in declared)
 
 
 def unknown_blocks(mitigations: Iterable[Mitigation], catalogue: Catalogue) -> tuple[str, ...]:
@@ -80,6 +88,9 @@ def _rule(mitigation: Mitigation, block: Block | None) -> dict[str, Any]:
         routes += _routes(block)
         place = _PLACES.get(block.kind)
         folders = [f"{place}/{folder}" for folder in sorted(block.folders) if place and folder]
+        if block.kind == "mu-plugin":
+            # What such a block has lies in the common folder itself.
+            folders = ["mu-plugins"]
     return {
         "identifier": mitigation.identifier,
         "routes": sorted(set(routes)),
@@ -93,7 +104,7 @@ def _routes(block: Block) -> list[str]:
     gates = [release.gate for release in block.releases]
     declared = {
         _normal(name) for gate in gates for name in (*gate.rest_namespaces, *gate.rest_routes)
-    } - {"/"}
+    } - NEEDED_ROUTES
     return sorted(
         route
         for route in declared

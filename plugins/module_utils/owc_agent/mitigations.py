@@ -25,7 +25,7 @@ CODE = "owc_mitigated"
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,98}")
 _ROUTE = re.compile(r"(/[a-z0-9._~-]+)+")
-_PLACE = re.compile(r"(plugins|themes|mu-plugins)/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_PLACE = re.compile(r"(plugins|themes)/[A-Za-z0-9][A-Za-z0-9._-]{0,99}|mu-plugins")
 _ACTION = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _KINDS = {"routes": _ROUTE, "folders": _PLACE, "ajax_actions": _ACTION}
 _ASKED_AT_ONCE = 8
@@ -59,7 +59,8 @@ def nginx_map(site: str, rules: "list[dict[str, Any]]") -> str:
     """Return a site's lines of the map `$owc_mitigated`; its key is document root, address, query.
 
     `$uri` is decoded and its slashes merged, the query is neither; PHP reads a point, space or
-    bracket in a parameter's name as an underscore.
+    bracket in a parameter's name as an underscore. To WordPress a route is a regular expression,
+    so what answers to a name with a point in it answers to it with any other sign there too.
     """
     lines = ["# %s: made by owc-deploy mitigate." % site]
     root = "%s/%s/current/public " % (layout.SITES, layout.checked_site(site))
@@ -80,16 +81,17 @@ def _line(root: str, pattern: str) -> str:
 
 
 def _pattern(path: str) -> str:
-    return path.replace(".", "[.]").replace("/", "/+")
+    return path.replace("/", "/+")
 
 
 def _encoded(sign: str) -> str:
     """Return a pattern for a sign as such or percent-encoded; the map is deaf to case."""
     if sign == "/":
         return "(?:/|%2f)+"
+    if sign == ".":
+        return "(?:%[0-9a-f][0-9a-f]|.)"
     signs = {sign, sign.upper()}
-    plain = "[.]" if sign == "." else sign
-    return "(?:%s)" % "|".join([plain, *sorted("%%%02x" % ord(each) for each in signs)])
+    return "(?:%s)" % "|".join([sign, *sorted("%%%02x" % ord(each) for each in signs)])
 
 
 def closed_by(rules: "list[dict[str, Any]]", address: str) -> str:
@@ -132,16 +134,19 @@ def add_missing(site: str, rules: "list[dict[str, Any]]") -> "list[str]":
 
     It only adds: a plan may be older than a mitigation, and must not open what was closed since.
     """
-    paths = layout.SitePaths(site)
-    present = read(paths)
-    known = {rule["identifier"] for rule in present}
-    missing = [rule for rule in checked(rules) if rule["identifier"] not in known]
-    if not missing:
+    wanted = checked(rules)
+    if not wanted:
         return []
-    if not is_prepared():
-        return [_ALSO_ADDED % ", ".join(str(rule["identifier"]) for rule in missing)]
-    trouble = put({site: present + missing})
-    return ["mitigations: %s" % trouble] if trouble else []
+    with files.locked(services.NGINX_LOCK):
+        present = read(layout.SitePaths(site))
+        known = {rule["identifier"] for rule in present}
+        missing = [rule for rule in wanted if rule["identifier"] not in known]
+        if not missing:
+            return []
+        if not is_prepared():
+            return [_ALSO_ADDED % ", ".join(str(rule["identifier"]) for rule in missing)]
+        trouble = _put_locked({site: present + missing})
+    return ["mitigations: %s" % words for words in trouble.values()]
 
 
 def is_prepared() -> bool:
@@ -153,30 +158,35 @@ def is_prepared() -> bool:
         return False
 
 
-def put(wanted: "dict[str, list[dict[str, Any]]]") -> str:
-    """Write the rules of sites and reload nginx once; return what nginx has against it, if it does.
+def _put_locked(wanted: "dict[str, list[dict[str, Any]]]") -> "dict[str, str]":
+    """Write the rules of sites and reload nginx once; return what went wrong, by site.
 
-    What PHP reads is in force with the file. When nginx refuses its configuration as a whole, its
-    part is put back, so that no other change of this server is hindered, and PHP's stays.
+    For who holds `services.NGINX_LOCK`. What PHP reads is in force with the file. When nginx
+    refuses its configuration as a whole, its part is put back, so that no other change of this
+    server is hindered, and PHP's stays.
     """
+    trouble = {}
     for site, rules in wanted.items():
-        paths = layout.SitePaths(site)
-        group = pwd.getpwnam(paths.user).pw_gid
-        content = files.json_bytes(rules)
-        files.write_atomic(paths.mitigations, content, 0o640, (0, group))
-    with files.locked(services.NGINX_LOCK):
-        before = {site: _content(site) for site in wanted}
         try:
-            os.makedirs(FOLDER, mode=0o700, exist_ok=True)
-            for site, rules in wanted.items():
-                _write_map(site, nginx_map(site, rules).encode() if rules else b"")
-            if before != {site: _content(site) for site in wanted}:
-                services.reload_nginx_locked()
-        except (commands.CommandError, OSError) as error:
-            for site, content in before.items():
-                _write_map(site, content)
-            return str(error)
-    return ""
+            paths = layout.SitePaths(site)
+            group = pwd.getpwnam(paths.user).pw_gid
+            files.write_atomic(paths.mitigations, files.json_bytes(rules), 0o640, (0, group))
+        except (OSError, KeyError) as error:
+            trouble[site] = "nothing was changed: %s" % error
+    written = {site: rules for site, rules in wanted.items() if site not in trouble}
+    before = {site: _content(site) for site in written}
+    try:
+        os.makedirs(FOLDER, mode=0o700, exist_ok=True)
+        for site, rules in written.items():
+            _write_map(site, nginx_map(site, rules).encode() if rules else b"")
+        if before != {site: _content(site) for site in written}:
+            services.reload_nginx_locked()
+    except (commands.CommandError, OSError) as error:
+        for site, content in before.items():
+            _write_map(site, content)
+            which = "only PHP refuses, nginx does not" if wanted[site] else "nginx still refuses"
+            trouble[site] = "%s: %s" % (which, error)
+    return trouble
 
 
 def _map_path(site: str) -> str:
@@ -214,19 +224,34 @@ def converge(sites: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
         _outcome(site, "ok", "not on this server yet; its first release brings this", started)
         for site in absent
     ]
-    wanted = {site: rules for site, rules in here.items() if site not in absent}
-    different = {site for site, rules in wanted.items() if _differs(site, rules)}
-    trouble = put({site: wanted[site] for site in different}) if different else ""
+    with files.locked(services.NGINX_LOCK):
+        wanted = {
+            site: _no_weaker(site, rules) for site, rules in here.items() if site not in absent
+        }
+        different = {site for site, rules in wanted.items() if _differs(site, rules)}
+        trouble = _put_locked({site: wanted[site] for site in different})
     with ThreadPoolExecutor(max_workers=_ASKED_AT_ONCE) as pool:
         seen = dict(zip(wanted, pool.map(still_open, wanted, wanted.values())))
     for site, (problems, unknown) in seen.items():
-        if trouble and site in different:
-            problems.append("only PHP refuses, nginx does not: %s" % trouble)
+        if site in trouble:
+            problems.append(trouble[site])
         word = "changed" if site in different else "ok"
         if problems or unknown:
             word = "failed" if problems else "inconclusive"
         outcomes.append(_outcome(site, word, "; ".join(problems + unknown), started))
     return outcomes
+
+
+def _no_weaker(site: str, rules: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
+    """Return rules, those that close nothing as they are in force.
+
+    The controller knows no more what a block has once its catalogue lacks the block.
+    """
+    present = {rule["identifier"]: rule for rule in read(layout.SitePaths(site))}
+    return [
+        rule if any(rule[kind] for kind in _KINDS) else present.get(rule["identifier"], rule)
+        for rule in rules
+    ]
 
 
 def _is_here(site: str) -> bool:
@@ -255,13 +280,16 @@ def still_open(site: str, rules: "list[dict[str, Any]]") -> "tuple[list[str], li
     domain = _domain(paths)
     if not domain:
         return [], []
-    problems, unknown = [], []
+    problems: "list[str]" = []
+    unknown: "list[str]" = []
     for rule in rules:
         for what, path, body in probes(rule):
             answer = gate.ask(domain, path, 10, body=body)
             if answer.error:
+                # The next question would wait as long.
                 unknown.append("%s could not be asked for: %s" % (what, answer.error))
-            elif answer.status >= http.client.INTERNAL_SERVER_ERROR:
+                return problems, unknown
+            if answer.status >= http.client.INTERNAL_SERVER_ERROR:
                 unknown.append("%s answers %d for now" % (what, answer.status))
             elif answer.status != http.client.FORBIDDEN or CODE not in answer.body:
                 problems.append("%s still answers %d" % (what, answer.status))
@@ -272,7 +300,8 @@ def probes(rule: "dict[str, Any]") -> "list[tuple[str, str, str]]":
     """Return what to ask for to see that a rule holds: its name, the path, the body (`""`: GET)."""
     asked = []
     for route in rule["routes"]:
-        asked.append(("/wp-json" + route, "/wp-json" + route, ""))
+        for spelled in sorted({route, route.replace(".", "x")}):
+            asked.append(("/wp-json" + spelled, "/wp-json" + spelled, ""))
         asked.append(("rest_route=" + route, "/?rest_route=" + route, ""))
         asked.append(("rest_route in a form", "/?_method=GET", "rest_route=" + route))
     for folder in rule["folders"]:

@@ -52,11 +52,26 @@
     if (!$routes) {
         return;
     }
-    // WordPress compares routes without regard to case, and lets one end in a line break.
-    $closed = static function ($request) use ($routes): bool {
-        $path = '/' . strtolower(trim(preg_replace('~[/\\\\\s]+~', '/', $request->get_route()), '/')) . '/';
+    // WordPress compares routes without regard to case, and lets one end in a line break. To it they are
+    // regular expressions, so a point in one stands for any sign.
+    $is_closed = static function (string $path) use ($routes): bool {
+        $path = '/' . strtolower(trim(preg_replace('~[/\\\\\s]+~', '/', $path), '/')) . '/';
         foreach ($routes as $route) {
-            if (strpos($path, $route . '/') === 0) {
+            if (preg_match('~^' . str_replace('\\.', '.', preg_quote($route, '~')) . '/~s', $path)) {
+                return true;
+            }
+        }
+        return false;
+    };
+    $closed = static function ($request) use ($is_closed): bool {
+        if ($is_closed($request->get_route())) {
+            return true;
+        }
+        // A batch checks what it was given with the routes' own code before it dispatches any of it.
+        $batch = preg_match('~^[/\\\\\s]*batch[/\\\\\s]+v1[/\\\\\s]*$~i', $request->get_route()) ? $request['requests'] : null;
+        foreach (is_array($batch) ? $batch : array() as $one) {
+            $address = is_array($one) && is_string($one['path'] ?? null) ? $one['path'] : '';
+            if ($is_closed((string) parse_url($address, PHP_URL_PATH)) || $is_closed($address)) {
                 return true;
             }
         }

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from owc_agent import commands, gate, layout, mitigations, services
+from owc_agent import commands, files, gate, layout, mitigations, services
 
 RULE: dict[str, Any] = {
     "identifier": "zgw",
@@ -206,7 +206,7 @@ def test_when_nginx_refuses_its_part_is_put_back_and_that_of_php_stays(
 
 def test_a_release_adds_what_lacks_and_opens_nothing(paths: layout.SitePaths) -> None:
     other = {**RULE, "identifier": "later", "routes": ["/owc/pdc/v1"]}
-    mitigations.put({"heusden": [other]})
+    mitigations.add_missing("heusden", [other])
     assert mitigations.add_missing("heusden", [RULE]) == []
     assert [rule["identifier"] for rule in mitigations.read(paths)] == ["later", "zgw"]
     mitigations.add_missing("heusden", [])
@@ -235,8 +235,83 @@ def test_a_site_that_is_not_there_gets_it_with_its_first_release(
 
 
 def test_the_gate_leaves_out_what_is_closed(paths: layout.SitePaths) -> None:
-    mitigations.put({"heusden": [RULE]})
+    mitigations.add_missing("heusden", [RULE])
     pages = [{"path": "/"}, {"path": "/wp-json/owc/zgw/v1/items"}]
     kept, notes = mitigations.open_pages(paths, pages)
     assert kept == [{"path": "/"}]
     assert notes == ["/wp-json/owc/zgw/v1/items was not asked: mitigation zgw"]
+
+
+@pytest.mark.filterwarnings("ignore:Possible nested set")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/wp-json/oembed/1.0/proxy?",
+        "/wp-json/oembed/1x0/proxy?",
+        "/wp-json/oembed/1%0/proxy?",
+        "/?rest_route=/oembed/1x0/proxy",
+        "/?rest_route=/oembed/1%2E0/proxy",
+        "/?rest_route=/oembed/1%780/proxy",
+    ],
+)
+def test_a_point_in_a_route_is_any_sign(address: str) -> None:
+    rule = {**RULE, "routes": ["/oembed/1.0"]}
+    lines = mitigations.nginx_map("heusden", [rule]).splitlines()[1:]
+    patterns = [re.fullmatch(r'"~\*(.*)" 1;', line) for line in lines]
+    assert any(
+        re.search(found.group(1), ROOT + address, re.IGNORECASE) for found in patterns if found
+    )
+
+
+def test_the_folder_of_mu_plugins_is_closed_as_a_whole() -> None:
+    rule = {**RULE, "folders": ["mu-plugins"]}
+    assert mitigations.checked([rule])
+    assert "/+mu-plugins/" in mitigations.nginx_map("heusden", [rule])
+
+
+def test_a_block_that_the_catalogue_lost_stays_closed(
+    paths: layout.SitePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, 403)
+    converge(RULE)
+    unknown = {**RULE, "routes": [], "folders": [], "ajax_actions": []}
+    assert converge(unknown)["outcome"] == "ok"
+    assert mitigations.read(paths) == [RULE]
+
+
+def test_a_site_that_does_not_answer_is_asked_once(
+    paths: layout.SitePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del paths
+    asked: list[str] = []
+
+    def ask(domain: str, path: str, seconds: float, *, body: str = "") -> gate.Answer:
+        del domain, seconds, body
+        asked.append(path)
+        return gate.Answer(path, 0, "", 10.0, "timed out")
+
+    monkeypatch.setattr(gate, "ask", ask)
+    assert converge(RULE)["outcome"] == "inconclusive"
+    assert len(asked) == 1
+
+
+def test_a_full_disk_of_one_site_leaves_its_neighbours_closed(
+    paths: layout.SitePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, 403)
+    other = layout.SitePaths("altena")
+    Path(other.root).mkdir()
+    write = files.write_atomic
+
+    def full(path: str, *rest: Any) -> None:
+        if path == other.mitigations:
+            raise OSError(28, "No space left on device")
+        write(path, *rest)
+
+    monkeypatch.setattr(files, "write_atomic", full)
+    asked = [{"site": site, "rules": [RULE]} for site in ("altena", "heusden")]
+    outcomes = {each["site"]: each for each in mitigations.converge(asked)}
+    assert outcomes["heusden"]["outcome"] == "changed"
+    assert outcomes["altena"]["outcome"] == "failed"
+    assert "No space left" in outcomes["altena"]["message"]
+    assert mitigations.read(paths) == [RULE]

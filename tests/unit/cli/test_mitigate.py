@@ -83,6 +83,10 @@ def test_a_server_out_of_reach_is_told_and_it_stays_wanted(
         (["--route", "/"], "plain letters"),
         (["--route", "wp/v2"], "wp-admin itself"),
         (["--route", "owc/(.*)"], "plain letters"),
+        (["--route", "wp-json/owc/zgw/v1"], "is an address"),
+        (["--route", "/index.php/wp-json/owc/zgw/v1"], "is an address"),
+        (["--route", "owc/zgw/v1/items/1"], "close the route above it"),
+        (["--ajax-action", "wp_ajax_nopriv_zgw_upload"], "is a hook"),
         (["--block", "nothing"], "no block"),
         (["--ajax-action", "a b"], "must be letters"),
         (["--route", "owc/x", "--identifier", "a b"], "identifier: "),
@@ -125,3 +129,23 @@ def test_a_lift_of_what_is_not_there_names_what_is(
     run([*ADD, "--route", "owc/x"])
     assert run(["mitigate", "lift", "owc-y", "--reason", "x"]) == 2
     assert "owc-x" in capsys.readouterr().err
+
+
+def test_a_route_that_nobody_declares_is_warned_of(
+    opened: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del opened
+    assert run([*ADD, "--route", "owc/typo/v1"]) == 0
+    assert "is it spelled right?" in capsys.readouterr().err
+
+
+def test_two_at_once_both_stay_closed(
+    opened: Session, servers: FleetSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale = replace(opened, fleet=replace(opened.fleet, mitigations=()))
+    assert run([*ADD, "--route", "owc/first"]) == 0
+    # The second had read the document before the first wrote it.
+    monkeypatch.setattr(mitigate, "open_session", lambda *_, **__: stale)
+    assert run([*ADD, "--route", "owc/second"]) == 0
+    assert [each.identifier for each in written(opened.fleet.root)] == ["owc-first", "owc-second"]
+    assert len(servers.calls) == 2
