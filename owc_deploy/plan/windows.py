@@ -1,8 +1,8 @@
 """When a site may be changed: inside a window of its tier, outside freeze days. Pure.
 
 Everything is reckoned in UTC from the local clock of the tier's time zone, so that the nights on
-which clocks are put forward or back come out right: a time that comes twice begins a window the
-first time and ends one the last time; a time that is skipped stands for the first moment after it.
+which clocks are put forward or back come out right: a window begins when the clock first shows its
+time, or a later one where that is skipped, and ends when the clock no more shows an earlier one.
 """
 
 from __future__ import annotations
@@ -146,7 +146,11 @@ def _first_at(day: date, clock: time, zone: ZoneInfo) -> datetime:
 
 
 def _last_at(day: date, clock: time, zone: ZoneInfo) -> datetime:
-    return _at(datetime.combine(day, clock, tzinfo=zone).replace(fold=1))
+    local = datetime.combine(day, clock, tzinfo=zone)
+    last = _at(local.replace(fold=1))
+    # A clock that is put back to just this time never shows an earlier one again.
+    before = (last - _MINUTE).astimezone(zone)
+    return last if before.replace(tzinfo=None) < local.replace(tzinfo=None) else _at(local)
 
 
 def _at(local: datetime) -> datetime:

@@ -94,6 +94,22 @@ TABLE = [
         "2026-10-24T21:00",
         "2026-10-25T01:30",
     ),
+    # Ends at the time to which the clock goes back: 02:00 CEST, 00:00Z; all of before was earlier.
+    (
+        tier(window("saturday", "23:00", "02:00")),
+        (),
+        "2026-10-24T12:00",
+        "2026-10-24T21:00",
+        "2026-10-25T00:00",
+    ),
+    # Begins then: the first time, 02:00 CEST, 00:00Z; 03:00 CET is 02:00Z.
+    (
+        tier(window("sunday", "02:00", "03:00")),
+        (),
+        "2026-10-24T12:00",
+        "2026-10-25T00:00",
+        "2026-10-25T02:00",
+    ),
     # Asked within: what is left. 2026-11-24 is a Tuesday, 01:00Z is 02:00 CET of Monday's window.
     (WORKING_NIGHTS, (), "2026-11-24T01:00", "2026-11-24T01:00", "2026-11-24T03:00"),
     # Its last moment is outside: 03:00Z is 04:00 CET; the next begins at 22:00 CET, 21:00Z.
