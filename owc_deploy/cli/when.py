@@ -11,7 +11,7 @@ import click
 
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.session import now
-from owc_deploy.cli.view import print_json
+from owc_deploy.cli.view import plain, print_json
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import FleetSettings, SlaTier
@@ -113,7 +113,7 @@ def _times(opening: Opening | None) -> dict[str, str | None]:
 def _print_row(row: dict[str, Any], at_once: str) -> None:
     click.echo(f"{row['site']:24} {_words(row, at_once)}")
     for reason in row["why"]:
-        click.echo(f"    {reason}")
+        click.echo(f"    {plain(reason)}")
 
 
 def _words(row: dict[str, Any], at_once: str) -> str:

@@ -94,6 +94,17 @@ def test_a_site_without_a_next_time_is_a_failure(
     assert "at no time" in capsys.readouterr().out
 
 
+def test_a_reason_does_not_steer_the_terminal(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (fleet / "fleet.yml").write_text(FLEET + TIERS.replace("Christmas", r'"\e[2Jgone"'))
+    arguments = ["when", "aalten", "--at", "2026-12-24T20:00", "--fleet", str(fleet)]
+    assert run(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "[2Jgone" in printed
+    assert "\x1b" not in printed
+
+
 def test_without_a_moment_it_is_now(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["when", "cuijk", "--fleet", str(fleet)]) == 0
     assert " now, without an end" in capsys.readouterr().out
