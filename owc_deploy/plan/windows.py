@@ -69,21 +69,24 @@ def next_window(
     frozen = _frozen(tier, freeze_days, zone)
     seen: list[_Stretch] = []
     free: list[_Stretch] = []
+    latest = begins = ends = asked + HORIZON
     for window in _windows(tier, zone, asked):
-        if free and window.begins > min(_end(free), free[0].begins + HORIZON):
+        if window.begins > min(ends, latest):
             break
-        if window.begins > asked + HORIZON and not free:
-            return None
         seen.append(window)
         for part in _parts_outside(frozen, window):
-            if free and part.begins > _end(free):
+            if part.begins > ends:
                 break
+            if not free:
+                begins, ends, latest = part.begins, part.ends, part.begins + HORIZON
+            ends = max(ends, part.ends)
             free.append(part)
-    begins, ends = free[0].begins, _end(free)
+    if not free:
+        return None
     return Opening(
         begins=begins.astimezone(zone),
         ends=ends.astimezone(zone) if ends < begins + HORIZON else None,
-        why=_why(tier, frozen, seen, free),
+        why=_why(tier, frozen, seen, free, ends),
     )
 
 
@@ -92,10 +95,6 @@ def is_open(tier: SlaTier, freeze_days: Iterable[FreezeDays], moment: datetime) 
     opening = next_window(tier, freeze_days, moment)
     # In UTC: Python calls no time of a clock's repeated hour equal to one of another zone.
     return opening is not None and opening.begins.astimezone(UTC) == moment.astimezone(UTC)
-
-
-def _end(stretches: Sequence[_Stretch]) -> datetime:
-    return max(stretch.ends for stretch in stretches)
 
 
 def _frozen(tier: SlaTier, freeze_days: Iterable[FreezeDays], zone: ZoneInfo) -> list[_Stretch]:
@@ -115,8 +114,11 @@ def _frozen(tier: SlaTier, freeze_days: Iterable[FreezeDays], zone: ZoneInfo) ->
 def _windows(tier: SlaTier, zone: ZoneInfo, asked: datetime) -> Iterator[_Stretch]:
     """Yield what is left of each window from `asked` on, in the order in which they begin.
 
-    Never ends. Without windows each day is one.
+    Never ends, but without windows: then there is one, which outlasts every question.
     """
+    if not tier.windows:
+        yield _Stretch(asked, asked + 3 * HORIZON, None)
+        return
     # A window of yesterday may be open still.
     yesterday = asked.astimezone(zone).date() - _DAY
     for number in itertools.count():
@@ -128,9 +130,6 @@ def _windows(tier: SlaTier, zone: ZoneInfo, asked: datetime) -> Iterator[_Stretc
 
 
 def _of_day(tier: SlaTier, day: date, zone: ZoneInfo) -> Iterator[_Stretch]:
-    if not tier.windows:
-        tomorrow = _first_at(day + _DAY, time.min, zone)
-        yield _Stretch(_first_at(day, time.min, zone), tomorrow, None)
     for window in tier.windows:
         if WEEKDAYS[day.weekday()] in window.days:
             last_day = day if window.until_time > window.from_time else day + _DAY
@@ -179,8 +178,8 @@ def _why(
     frozen: Iterable[_Stretch],
     seen: Sequence[_Stretch],
     free: Sequence[_Stretch],
+    ends: datetime,
 ) -> tuple[str, ...]:
-    begins, ends = free[0].begins, _end(free)
     if tier.windows:
         named = dict.fromkeys(f"{part.of}" for part in free)
         reasons = [f"the tier {tier.name} has the window {window}" for window in named]
@@ -189,7 +188,7 @@ def _why(
     reasons += [
         f"skipped: the freeze days {days.of}"
         for days in frozen
-        if days.begins < begins and any(days.overlaps(window) for window in seen)
+        if days.begins < free[0].begins and any(days.overlaps(window) for window in seen)
     ]
     reasons += [
         f"ends where the freeze days {days.of} begin" for days in frozen if days.begins == ends
