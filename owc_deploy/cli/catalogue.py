@@ -21,9 +21,9 @@ from owc_deploy.cli.options import fleet_option, format_option
 from owc_deploy.cli.session import catalogue_of
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.errors import CatalogueError, UsageError
+from owc_deploy.fleet.documents import closest
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Channel, Lock, SignedCatalogue
-from owc_deploy.fleet.rules import closest
 from owc_deploy.plan.stewardship import has_lapsed, standing
 
 SCHEMA_VERSION = 1

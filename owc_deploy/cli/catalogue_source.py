@@ -15,9 +15,9 @@ from owc_deploy.catalogue.source_check import problems_between, unbuildable
 from owc_deploy.cli.options import fleet_option, format_option
 from owc_deploy.cli.view import narrate, print_json
 from owc_deploy.errors import UsageError
+from owc_deploy.fleet.documents import closest
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet, Lock, LockedArtefact
-from owc_deploy.fleet.rules import closest
 from owc_deploy.resources import resource_folder
 
 SCHEMA_VERSION = 1

@@ -29,6 +29,7 @@ VERBS = {
     "update": "update",
     "rollback": "rollback",
     "status": "status",
+    "when": "when",
     "history": "history",
     "logs": "logs",
     "access": "access",

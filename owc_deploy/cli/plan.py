@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -14,9 +15,11 @@ from owc_deploy.cli.session import Session, now, open_session, progress
 from owc_deploy.cli.view import narrate, print_json
 from owc_deploy.errors import UsageError
 from owc_deploy.execution.fingerprint import provision_fingerprint
+from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.document import plan_to_document
 from owc_deploy.plan.make import Wishes, make_plan
 from owc_deploy.plan.models import ObservedServer, Plan
+from owc_deploy.plan.windows import is_open
 from owc_deploy.rollout.observe import check_sites, observe, servers_for
 from owc_deploy.rollout.secrets import supplied_chains
 
@@ -60,7 +63,8 @@ def command(
     Compares manifests and locks with one look at each server. A saved plan is bound to what it was
     made from: `apply --plan` refuses it when any of that has moved.
     """
-    plan = planned(open_session(fleet_root, last_verified_will_do=True), sites, decommission)
+    session = open_session(fleet_root, last_verified_will_do=True)
+    plan = planned(session, sites, decommission)
     document = plan_to_document(plan)
     if out is not None:
         write_plan(out, document)
@@ -69,7 +73,23 @@ def command(
         print_json(document)
     else:
         print_plan(plan)
+    for site in outside_window(session.fleet, plan, now()):
+        narrate(f"{site} is outside its window now; next: owc-deploy when {site}")
     return exit_code(plan, detailed=detailed_exitcode)
+
+
+def outside_window(fleet: Fleet, plan: Plan, moment: datetime) -> list[str]:
+    """Return the sites that would change and are outside their window at `moment`.
+
+    Not part of the plan, which holds whatever the time is.
+    """
+    settings = fleet.settings
+    return [
+        site.site
+        for site in plan.sites
+        if site.specification is not None
+        and not is_open(settings.tier_of(fleet.manifests[site.site]), settings.freeze_days, moment)
+    ]
 
 
 def exit_code(plan: Plan, *, detailed: bool = False) -> int:

@@ -7,11 +7,12 @@ look at the rest and one run reports everything.
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
 import hashlib
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,6 +187,14 @@ def _remove(rest: Any, path: PathKeys) -> None:
         rest.pop(last, None)
     elif isinstance(rest, list) and isinstance(last, int):
         rest[last] = None
+
+
+def closest(word: str, known: Collection[str]) -> str:
+    """Suggest the nearest of the known words, or all of them."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return close[0]
+    return f"one of: {', '.join(known)}" if known else ""
 
 
 def yaml_files(root: Path, folder: str, ending: str) -> Iterator[tuple[Path, Problem | None]]:

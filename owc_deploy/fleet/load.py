@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from datetime import date, time
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from owc_deploy.fleet.models import (
     BlockChoice,
     Fleet,
     FleetSettings,
+    FreezeDays,
     Hold,
     Manifest,
     Municipality,
@@ -26,8 +28,10 @@ from owc_deploy.fleet.models import (
     SignedCatalogue,
     SiteGate,
     SiteServers,
+    SlaTier,
     ThemeChoice,
     Tls,
+    Window,
 )
 from owc_deploy.fleet.schema_check import SchemaName
 
@@ -148,7 +152,29 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
             )
             for feed in data.get("advisories", ())
         ),
+        sla_tiers={name: _tier(name, tier) for name, tier in data.get("sla_tiers", {}).items()},
+        freeze_days=tuple(
+            FreezeDays(
+                from_date=date.fromisoformat(days["from_date"]),
+                until_date=date.fromisoformat(days["until_date"]),
+                reason=days["reason"],
+                sla_tiers=tuple(days.get("sla_tiers", ())),
+            )
+            for days in data.get("freeze_days", ())
+        ),
     )
+
+
+def _tier(name: str, tier: Mapping[str, Any]) -> SlaTier:
+    windows = tuple(
+        Window(
+            days=tuple(window["days"]),
+            from_time=time.fromisoformat(window["from_time"]),
+            until_time=time.fromisoformat(window["until_time"]),
+        )
+        for window in tier.get("windows", ())
+    )
+    return SlaTier(name, **{**tier, "windows": windows})
 
 
 def _signed_catalogue(catalogue: str | Mapping[str, str], root: Path) -> SignedCatalogue | None:
@@ -180,6 +206,7 @@ def build_manifest(document: Document) -> Manifest:
     optional = {
         key: document.data[key]
         for key in (
+            "sla_tier",
             "title",
             "locale",
             "dependencies",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,10 @@ Environment = Literal["production", "acceptance", "test"]
 DependencyPolicy = Literal["add", "refuse"]
 Channel = Literal["stable", "beta"]
 TlsPolicy = Literal["acme", "supplied", "internal"]
+Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
+
+DEFAULT_TIER = "default"
+DEFAULT_TIME_ZONE = "Europe/Amsterdam"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,7 @@ class Manifest:
     tls: Tls
     source: Path
     sha256: str
+    sla_tier: str | None = None
     title: str | None = None
     aliases: tuple[str, ...] = ()
     locale: str = "nl_NL"
@@ -178,6 +183,56 @@ class Ring:
     """A named group of sites; rings are walked in the order of fleet.yml."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When sites may be changed: it begins on each of `days`, at `from_time` of the local clock.
+
+    It ends at `until_time`; when that is not later in the day, on the day after. The keys are not
+    called `from` and `until`, as `from` cannot be a name in Python.
+    """
+
+    days: tuple[Weekday, ...]
+    from_time: time
+    until_time: time
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.days)} {self.from_time:%H:%M}-{self.until_time:%H:%M}"
+
+
+@dataclass(frozen=True, slots=True)
+class SlaTier:
+    """When the sites of one service level may be changed; without windows at any time.
+
+    It is named for what was agreed with the municipality, not `windows`: several windows make one
+    agreement, and manifests name the agreement. `time_zone` is an IANA name.
+    """
+
+    name: str
+    time_zone: str = DEFAULT_TIME_ZONE
+    windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeDays:
+    """Whole local days, the last included, on which sites of these tiers may not be changed.
+
+    Without `sla_tiers` no site may be.
+    """
+
+    from_date: date
+    until_date: date
+    reason: str
+    sla_tiers: tuple[str, ...] = ()
+
+    def concerns(self, sla_tier: str) -> bool:
+        """Return whether they hold for a tier."""
+        return not self.sla_tiers or sla_tier in self.sla_tiers
+
+    def __str__(self) -> str:
+        days = f"{self.from_date} to {self.until_date}"
+        return f"{self.from_date if self.from_date == self.until_date else days} ({self.reason})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +273,13 @@ class FleetSettings:
     vault_password_file: Path | None = None
     signed_catalogue: SignedCatalogue | None = None
     advisories: tuple[AdvisoryFeed, ...] = ()
+    sla_tiers: Mapping[str, SlaTier] = field(default_factory=dict)
+    freeze_days: tuple[FreezeDays, ...] = ()
+
+    def tier_of(self, manifest: Manifest) -> SlaTier:
+        """Return the tier of a site: the one it names, or `default`, which need not be written."""
+        name = manifest.sla_tier or DEFAULT_TIER
+        return self.sla_tiers.get(name) or SlaTier(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ a rule says nothing about what is absent, the schema already did.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 import shlex
@@ -17,8 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from owc_deploy.fleet import window_rules
 from owc_deploy.fleet.constraints import parse_constraint
-from owc_deploy.fleet.documents import Document, Finding
+from owc_deploy.fleet.documents import Document, Finding, closest
 from owc_deploy.fleet.models import Server
 from owc_deploy.fleet.yaml_reader import PathKeys
 
@@ -103,6 +103,7 @@ def findings(documents: Documents) -> Iterator[Finding]:
     """Hold every rule against the documents."""
     if documents.fleet is not None:
         yield from _rings(documents.fleet)
+        yield from window_rules.findings(documents.fleet)
     for site in documents.sites:
         for rule in _SITE_RULES:
             for path, reference, message, suggestion in rule(site, documents):
@@ -150,6 +151,18 @@ def _ring(site: Document, documents: Documents) -> Iterator[Wrong]:
             "unknown-ring",
             f"`{ring}` is not a ring of fleet.yml",
             closest(ring, documents.rings),
+        )
+
+
+def _sla_tier(site: Document, documents: Documents) -> Iterator[Wrong]:
+    tier = site.data.get("sla_tier")
+    known = window_rules.tier_names(documents.fleet) if documents.fleet is not None else ()
+    if tier is not None and known and tier not in known:
+        yield (
+            ("sla_tier",),
+            "unknown-tier",
+            f"`{tier}` is not a tier in sla_tiers of fleet.yml",
+            closest(tier, known),
         )
 
 
@@ -399,6 +412,7 @@ def _tls(site: Document, _: Documents) -> Iterator[Wrong]:
 _SITE_RULES: tuple[Callable[[Document, Documents], Iterable[Wrong]], ...] = (
     _file_name,
     _ring,
+    _sla_tier,
     _servers,
     _one_server,
     _constraints,
@@ -454,11 +468,3 @@ def _lock(lock: Document, site_names: Collection[str]) -> Iterator[Finding]:
 def domain_of(url: Any) -> str | None:
     """Return the host name of a manifest's `url`, `None` when there is none."""
     return url.removeprefix("https://").rstrip("/") if isinstance(url, str) else None
-
-
-def closest(word: str, known: Collection[str]) -> str:
-    """Suggest the nearest of the known words, or all of them."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    if close:
-        return close[0]
-    return f"one of: {', '.join(known)}" if known else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from fakes.fleet import FleetSimulator
 from unit.cli.sessions import probes, session, two_servers
 
 from owc_deploy.cli.apply import carry_out
-from owc_deploy.cli.plan import exit_code, planned
+from owc_deploy.cli.plan import exit_code, outside_window, planned
 from owc_deploy.cli.plan_view import print_plan
 from owc_deploy.errors import UsageError
+from owc_deploy.fleet.models import FreezeDays
 
 
 @pytest.fixture
@@ -107,3 +110,19 @@ def test_exit_codes(
     servers.servers["web2"].unreachable = "no route to host" if away else ""
     plan = planned(session(two_servers(tmp_path, news=news), servers), (), ())
     assert (exit_code(plan), exit_code(plan, detailed=True)) == codes
+
+
+def test_which_sites_that_would_change_are_outside_their_window(
+    tmp_path: Path, servers: FleetSimulator
+) -> None:
+    opened = session(two_servers(tmp_path), servers)
+    frozen = FreezeDays(date(2026, 12, 24), date(2026, 12, 24), "closed")
+    settings = replace(opened.fleet.settings, freeze_days=(frozen,))
+    fleet = replace(opened.fleet, settings=settings)
+    plan = planned(opened, ("heusden",), ())
+    # Midnight is 23:00 UTC in winter.
+    assert outside_window(fleet, plan, datetime(2026, 12, 23, 22, 59, tzinfo=UTC)) == []
+    assert outside_window(fleet, plan, datetime(2026, 12, 23, 23, 0, tzinfo=UTC)) == ["heusden"]
+    apply_all(tmp_path, servers)
+    unchanged = planned(session(two_servers(tmp_path), servers), ("heusden",), ())
+    assert outside_window(fleet, unchanged, datetime(2026, 12, 24, 12, 0, tzinfo=UTC)) == []

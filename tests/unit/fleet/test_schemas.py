@@ -134,6 +134,21 @@ LOCK = schema_check.schema("lock")
             set(),
         ),
         (models.Ring, resolve(FLEET, "properties", "rings", "items"), set(), set()),
+        (
+            models.SlaTier,
+            FLEET["properties"]["sla_tiers"]["additionalProperties"],
+            set(),
+            {"name"},
+        ),
+        (
+            models.Window,
+            FLEET["properties"]["sla_tiers"]["additionalProperties"]["properties"]["windows"][
+                "items"
+            ],
+            set(),
+            set(),
+        ),
+        (models.FreezeDays, resolve(FLEET, "properties", "freeze_days", "items"), set(), set()),
         (models.Lock, LOCK, {"schema_version"}, set()),
         (models.LockedArtefact, LOCK["$defs"]["artefact"], set(), set()),
     ],
