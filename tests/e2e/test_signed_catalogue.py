@@ -20,7 +20,7 @@ from owc_deploy.resources import resource_folder
 
 pytestmark = pytest.mark.lab
 
-SITES = {"buren": "web1", "heusden": "web2"}
+SITES = {"leerdam": "web1", "vianen": "web2"}
 BLOCKS = {"lab-woo": "^4.3", "lab-news": "^1.0", "lab-form": "^1.0"}
 DELIVERED = ("lab-news", "lab-form")
 ENTRIES = "/wp-json/lab/form/v1/entries"
@@ -152,7 +152,7 @@ def test_a_guarantee_lapses_and_the_plan_says_so(signed: Signed) -> None:
         *("--until-date", str(today - timedelta(days=1))),
     )
     signed.publish("guarantee-lab-woo", signed.buren, signed.yard)
-    plan = signed.town.owc("plan", "buren")
+    plan = signed.town.owc("plan", "leerdam")
     assert "Gemeente Buren" in plan.stdout + plan.stderr
     assert "lab-woo" in plan.stdout + plan.stderr
     stewards = signed.town.owc("catalogue", "stewards", "--format", "json").document["blocks"]
@@ -165,7 +165,7 @@ def test_a_withdrawn_release_is_told(signed: Signed) -> None:
         *("withdraw", "lab-news", "1.1.0", "--reason", "shows drafts", "--catalogue", "published")
     )
     signed.publish("withdraw-lab-news-1.1.0", signed.buren, signed.yard)
-    plan = signed.town.owc("plan", "buren")
+    plan = signed.town.owc("plan", "leerdam")
     assert "lab-news 1.1.0 is withdrawn: shows drafts" in plan.stdout + plan.stderr
 
 
@@ -198,12 +198,12 @@ def test_nothing_new_is_installed_from_a_stale_or_altered_catalogue_but_a_rollba
     content = timestamp.read_bytes()
     try:
         timestamp.write_bytes(content.replace(b'"version":', b'"version": 1'))
-        refused = town.owc("lock", "buren", check=False)
+        refused = town.owc("lock", "leerdam", check=False)
         assert refused.code == 1
         assert "is not what was signed" in refused.stderr
-        assert town.owc("apply", "buren", "--yes", check=False).code == 1
-        assert town.owc("rollback", "buren", "--yes", check=False).code == 0
-        assert town.status("buren")["blocks"]["lab-form"] == "1.0.0"
-        assert town.get("buren").status == 200
+        assert town.owc("apply", "leerdam", "--yes", check=False).code == 1
+        assert town.owc("rollback", "leerdam", "--yes", check=False).code == 0
+        assert town.status("leerdam")["blocks"]["lab-form"] == "1.0.0"
+        assert town.get("leerdam").status == 200
     finally:
         timestamp.write_bytes(content)
