@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from owc_deploy.catalogue.feed_download import FeedError, fetch_feed, read_large_feed
+from owc_deploy.catalogue.feed_download import FeedError, KeptFeed, fetch_feed, read_large_feed
 from owc_deploy.catalogue.feeds import Told, read_feed, together
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.session import catalogue_of, now
 from owc_deploy.cli.view import narrate, plain, print_json, print_table
 from owc_deploy.errors import UsageError
-from owc_deploy.evidence.audit import Finding, findings
+from owc_deploy.evidence.audit import Finding, all_names, findings
 from owc_deploy.evidence.patch_time import (
     MITIGATING,
     RELEASING,
@@ -120,11 +120,14 @@ def command(
     )
     files = (*sorted((fleet_root / FOLDER).glob("*.json")), *feeds)
     notes: list[str] = []
-    told = together([*_read(files, names, notes), *_fetched(fleet, names, notes)])
+    kept: list[KeptFeed] = []
+    told = together([*_read(files, names, notes), *_fetched(fleet, names, notes, kept)])
     for note in notes:
         narrate(plain(note))
     found = findings(locks, catalogue, told.vulnerabilities, told.statements)
-    mitigated = _remember(store, fleet, locks, found)
+    # While a feed is not what it is now, nothing is concluded from what it does not say.
+    told_names = frozenset() if any(each.trouble for each in kept) else all_names(told, catalogue)
+    mitigated = _remember(store, fleet, locks, found, told_names)
     today = now().date()
     if output_format == "json":
         rows = [
@@ -142,7 +145,9 @@ def command(
     return 1 if any(not item.dismissed for item in found) else 0
 
 
-def _fetched(fleet: Fleet, names: frozenset[str], notes: list[str]) -> Iterable[Told]:
+def _fetched(
+    fleet: Fleet, names: frozenset[str], notes: list[str], copies: list[KeptFeed]
+) -> Iterable[Told]:
     """Read the feeds that fleet.yml names; note what there is to say about their age."""
     for feed in fleet.settings.advisories:
         key = read_secret(fleet.settings, fleet.root, feed.key) if feed.key else None
@@ -153,6 +158,7 @@ def _fetched(fleet: Fleet, names: frozenset[str], notes: list[str]) -> Iterable[
             raise UsageError(
                 str(error), hint="owc-deploy audit, once it is mended; or take it out of fleet.yml"
             ) from None
+        copies.append(kept)
         if kept.trouble:
             notes.append(
                 f"{feed.url} cannot be fetched ({kept.trouble}): using the copy of"
@@ -174,14 +180,18 @@ def _age(fetched_at: str) -> str:
 
 
 def _remember(
-    store: Store, fleet: Fleet, locks: Mapping[str, Lock], found: Sequence[Finding]
+    store: Store,
+    fleet: Fleet,
+    locks: Mapping[str, Lock],
+    found: Sequence[Finding],
+    told: frozenset[str],
 ) -> list[tuple[str, bool]]:
     """Keep what is found and what is no more; return each finding's mitigation, if it has one."""
     store.findings.seen(recorded(found))
     released = store.history.outcomes(limit=OUTCOMES_READ, verbs=RELEASING)
     for known in store.findings.all():
         if not known.patched_at:
-            at = patched_since(known, found, locks.get(known.site), released)
+            at = patched_since(known, found, told, locks.get(known.site), released)
             if at:
                 store.findings.patched(known, at)
     outcomes = store.history.outcomes(limit=OUTCOMES_READ, verbs=MITIGATING)

@@ -11,7 +11,7 @@ from owc_deploy.fleet.models import Lock, Mitigation
 from owc_deploy.store.models import RecordedFinding, RecordedOutcome
 
 MITIGATING = ("mitigate", "mitigate apply", "mitigate lift")
-RELEASING = ("apply",)
+RELEASING = ("apply", "rollback")
 _GOOD = frozenset({"ok", "changed"})
 
 
@@ -49,34 +49,41 @@ def recorded(found: Iterable[Finding]) -> tuple[RecordedFinding, ...]:
 def patched_since(
     known: RecordedFinding,
     found: Iterable[Finding],
+    told: frozenset[str],
     lock: Lock | None,
     outcomes: Iterable[RecordedOutcome],
 ) -> str:
     """Return since when a site no longer has what was found, `""` while it has.
 
-    Its lock must name another version than the affected one, and a release must have gone live
-    since it was seen last: the newest such, which is never too early. Where nothing is said of the
-    version any more it is the feed that changed, not the site.
+    `told` are the names of all that the sources tell of any version: where they are silent it is
+    the feed that changed, not the site. `outcomes` are those of `RELEASING`, newest first. What is
+    live must be as the lock says, in another version than the affected one: since the first
+    release with it that no other followed.
     """
-    if lock is None or any(
-        (each.site, each.name, each.vulnerability) == (known.site, known.block, known.vulnerability)
-        for each in found
-    ):
+    if lock is None or known.vulnerability not in told or any(_is_of(known, it) for it in found):
         return ""
-    versions = {artefact.name: artefact.version for artefact in lock.artefacts}
-    if versions.get(known.block) == known.version:
+    version = next((each.version for each in lock.artefacts if each.name == known.block), "")
+    if version == known.version:
         return ""
-    newest = next(
-        (
-            each
-            for each in outcomes
-            if each.site == known.site and each.outcome == "changed" and each.run.verb in RELEASING
-        ),
-        None,
+    at = ""
+    for each in outcomes:
+        if each.site != known.site or each.outcome not in _GOOD:
+            continue
+        live = each.details.get("versions")
+        if (
+            not isinstance(live, Mapping)
+            or live.get(known.block, "") != version
+            or each.run.started_at < known.last_seen_at
+        ):
+            break
+        at = each.run.finished_at or each.run.started_at
+    return at
+
+
+def _is_of(known: RecordedFinding, finding: Finding) -> bool:
+    return (finding.site, finding.name) == (known.site, known.block) and (
+        known.vulnerability == finding.vulnerability or known.vulnerability in finding.names
     )
-    if newest is None or newest.run.started_at < known.last_seen_at:
-        return ""
-    return newest.run.finished_at or newest.run.started_at
 
 
 def in_force(

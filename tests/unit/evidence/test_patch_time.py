@@ -19,10 +19,12 @@ from owc_deploy.evidence.patch_time import (
 from owc_deploy.fleet.models import Mitigation
 from owc_deploy.plan.models import SiteOutcome
 from owc_deploy.store import Store, open_store
-from owc_deploy.store.models import Intent
+from owc_deploy.store.models import Intent, RecordedOutcome
 
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 MITIGATION = Mitigation("news-v1", "x", "me", "y", route="news/v1", advisory="CVE-2026-1")
+
+TOLD = frozenset({"CVE-2026-1"})
 
 
 class Clock:
@@ -66,16 +68,19 @@ def test_the_whole_way_of_one_vulnerability(tmp_path: Path) -> None:
     (known,) = store.findings.all()
     fixed = examples.lock(news="2.0.0")
     releases = lambda: store.history.outcomes(verbs=RELEASING)  # noqa: E731
-    assert patched_since(known, (), fixed, releases()) == ""
+    assert patched_since(known, (), TOLD, fixed, releases()) == ""
     clock.later(days=2)
     run(store, "apply", "rolled-back")
-    assert patched_since(known, (), fixed, releases()) == ""
-    run(store, "apply")
-    at = patched_since(known, (), fixed, releases())
+    assert patched_since(known, (), TOLD, fixed, releases()) == ""
+    run(store, "apply", versions={"news": "2.0.0"})
+    at = patched_since(known, (), TOLD, fixed, releases())
     assert at == "2026-11-22T11:00:00.000000+00:00"
+    clock.later(hours=1)
+    run(store, "apply", "ok", versions={"news": "2.0.0"})
+    assert patched_since(known, (), TOLD, fixed, releases()) == at
     # The feed is silent and the version the same: nothing was patched.
-    assert patched_since(known, (), examples.lock(), releases()) == ""
-    assert patched_since(known, affected, fixed, releases()) == ""
+    assert patched_since(known, (), TOLD, examples.lock(), releases()) == ""
+    assert patched_since(known, affected, TOLD, fixed, releases()) == ""
     store.findings.patched(known, at)
 
     (time,) = patch_times(store.findings.all(), mitigating(), clock())
@@ -94,3 +99,26 @@ def test_a_mitigation_that_failed_is_not_in_force(tmp_path: Path) -> None:
     run(store, "mitigate", "failed", closed=["news-v1"])
     outcomes = store.history.outcomes(verbs=MITIGATING)
     assert in_force(found(hole())[0], (MITIGATION,), outcomes) == ("news-v1", False)
+
+
+def releases(store: Store) -> tuple[RecordedOutcome, ...]:
+    return store.history.outcomes(verbs=RELEASING)
+
+
+def test_a_release_without_the_patch_patches_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    store = open_store(tmp_path / "history.sqlite3", clock=clock)
+    store.findings.seen(recorded(found(hole())))
+    (known,) = store.findings.all()
+    fixed = examples.lock(news="2.0.0")
+    clock.later(hours=1)
+    run(store, "apply", versions={"news": "1.0.0"})
+    assert patched_since(known, (), TOLD, fixed, releases(store)) == ""
+    run(store, "apply")
+    assert patched_since(known, (), TOLD, fixed, releases(store)) == ""
+    run(store, "apply", versions={"news": "2.0.0"})
+    assert patched_since(known, (), TOLD, fixed, releases(store))
+    # The feed tells nothing of it any more: who knows whether 2.0.0 has it too.
+    assert patched_since(known, (), frozenset(), fixed, releases(store)) == ""
+    run(store, "rollback")
+    assert patched_since(known, (), TOLD, fixed, releases(store)) == ""
