@@ -25,6 +25,7 @@ from owc_deploy.evidence.patch_time import (
     patch_times,
     patched_since,
     recorded,
+    standing,
 )
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet, Lock
@@ -111,7 +112,7 @@ def command(
     named = check_sites(fleet, sites)
     store = open_store(fleet.settings.state)
     if show_history:
-        _print_history(store, named, output_format)
+        _print_history(store, fleet, named, output_format)
         return 0
     locks = {site: lock for site, lock in fleet.locks.items() if not named or site in named}
     catalogue = catalogue_of(fleet, last_verified_will_do=True)
@@ -126,7 +127,7 @@ def command(
         narrate(plain(note))
     found = findings(locks, catalogue, told.vulnerabilities, told.statements)
     # While a feed is not what it is now, nothing is concluded from what it does not say.
-    told_names = frozenset() if any(each.trouble for each in kept) else all_names(told, catalogue)
+    told_names = None if any(each.trouble for each in kept) else all_names(told, catalogue)
     mitigated = _remember(store, fleet, locks, found, told_names)
     today = now().date()
     if output_format == "json":
@@ -184,24 +185,26 @@ def _remember(
     fleet: Fleet,
     locks: Mapping[str, Lock],
     found: Sequence[Finding],
-    told: frozenset[str],
+    told: frozenset[str] | None,
 ) -> list[tuple[str, bool]]:
     """Keep what is found and what is no more; return each finding's mitigation, if it has one."""
     store.findings.seen(recorded(found))
     released = store.history.outcomes(limit=OUTCOMES_READ, verbs=RELEASING)
     for known in store.findings.all():
-        if not known.patched_at:
+        if not known.patched_at and known.site in locks:
             at = patched_since(known, found, told, locks.get(known.site), released)
             if at:
                 store.findings.patched(known, at)
+            elif (stands := standing(known, found, told)) != known.standing:
+                store.findings.stands(known, stands)
     outcomes = store.history.outcomes(limit=OUTCOMES_READ, verbs=MITIGATING)
     return [in_force(item, fleet.mitigations, outcomes) for item in found]
 
 
-def _print_history(store: Store, named: frozenset[str], output_format: str) -> None:
+def _print_history(store: Store, fleet: Fleet, named: frozenset[str], output_format: str) -> None:
     outcomes = store.history.outcomes(limit=OUTCOMES_READ, verbs=MITIGATING)
     known = [each for each in store.findings.all() if not named or each.site in named]
-    times = patch_times(known, outcomes, now())
+    times = patch_times(known, fleet.mitigations, outcomes, now())
     if output_format == "json":
         rows = [asdict(each) for each in times]
         print_json({"schema_version": SCHEMA_VERSION, "patch_times": rows})
@@ -219,7 +222,7 @@ def _print_history(store: Store, named: frozenset[str], output_format: str) -> N
                     each.severity,
                     each.first_seen_at[:16],
                     each.mitigated_at[:16] or "-",
-                    each.patched_at[:16] or "not yet",
+                    each.patched_at[:16] or each.standing or "not yet",
                     f"{each.days:.1f}",
                     each.deal_with_by or "-",
                     in_time[each.in_time],

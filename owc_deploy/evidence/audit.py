@@ -88,7 +88,8 @@ def _of_artefact(
     told: dict[str, list[Vulnerability | Advisory]] = {}
     known: dict[str, str] = {}
     for package in dict.fromkeys((artefact.name, artefact.folder)):
-        for vulnerability in by_package.get(package, ()):
+        # Those of many names first: they tell which of the others are one and the same.
+        for vulnerability in sorted(by_package.get(package, ()), key=lambda each: -len(each.names)):
             if vulnerability.concerns(version):
                 # One hole under several names is one finding.
                 name = next((known[n] for n in vulnerability.names if n in known), "")

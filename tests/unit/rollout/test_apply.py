@@ -255,8 +255,8 @@ def test_a_certificate_that_cannot_be_supplied_costs_its_own_site(
     assert "zundert" not in simulator.servers["web1"].sites
 
 
-def test_an_outcome_tells_which_versions_are_live() -> None:
-    made, simulator = two_servers(), simulator()
+def test_an_outcome_tells_which_versions_are_live(simulator: FleetSimulator) -> None:
+    made = two_servers()
     first, _ = applied(made, simulator)
     again, _ = applied(made, simulator)
     for outcome in (*first.outcomes, *again.outcomes):
