@@ -154,9 +154,9 @@ def _osv(document: Mapping[str, Any], source: str) -> Iterable[Vulnerability]:
                 for event in item["events"]
                 if "fixed" in event
             ),
-            severity=str(rated).lower(),
+            severity=_text(str(rated)).lower(),
             published=_day(document.get("published")),
-            summary=str(document.get("summary", "")),
+            summary=_text(str(document.get("summary", ""))),
             source=source,
         )
 
@@ -195,9 +195,9 @@ def _wordfence(item: Mapping[str, Any], source: str) -> Iterable[Vulnerability]:
                 for each in part["affected_versions"].values()
             ),
             fixed_in=tuple(_text(each) for each in _list(part.get("patched_versions"))),
-            severity=str(cvss.get("rating") or _rating(cvss.get("score"))).lower(),
+            severity=_text(str(cvss.get("rating") or _rating(cvss.get("score")))).lower(),
             published=_day(item.get("published")),
-            summary=str(item.get("title") or ""),
+            summary=_text(str(item.get("title") or "")),
             source=source,
         )
 
@@ -227,9 +227,9 @@ def _statement(item: Mapping[str, Any], document: Mapping[str, Any]) -> Statemen
             _text(product["@id"] if isinstance(product, dict) else product)
             for product in _list(item["products"])
         ),
-        reason="; ".join(str(reason) for reason in reasons if reason) or item["status"],
-        author=str(document["author"]),
-        at=str(item.get("timestamp") or document["timestamp"]),
+        reason=_text("; ".join(str(reason) for reason in reasons if reason) or item["status"]),
+        author=_text(str(document["author"])),
+        at=_text(str(item.get("timestamp") or document["timestamp"])),
     )
 
 
@@ -242,6 +242,8 @@ def _identifier(name: Any) -> str:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("it has something else where a text should be")
+    # Half a character (a lone surrogate) can neither be kept nor printed: this raises ValueError.
+    value.encode()
     return value
 
 

@@ -235,10 +235,7 @@ def _print_history(store: Store, fleet: Fleet, named: frozenset[str], output_for
 def _read(files: Iterable[Path], names: frozenset[str], notes: list[str]) -> Iterable[Told]:
     for file in files:
         try:
-            if file.stat().st_size > LARGE_BYTES:
-                told = read_large_feed(file, LARGE_FORM, names, file.name)
-            else:
-                told = read_feed(json.loads(file.read_bytes()), file.name)
+            told = _read_one(file, names)
         except (FeedError, OSError, ValueError, RecursionError) as error:
             words = "it is too deep" if isinstance(error, RecursionError) else f"{error}"
             raise UsageError(
@@ -247,6 +244,15 @@ def _read(files: Iterable[Path], names: frozenset[str], notes: list[str]) -> Ite
             ) from error
         _note_unreadable(told, file.name, notes)
         yield told
+
+
+def _read_one(file: Path, names: frozenset[str]) -> Told:
+    if file.stat().st_size > LARGE_BYTES:
+        return read_large_feed(file, LARGE_FORM, names, file.name)
+    told = read_feed(json.loads(file.read_bytes()), file.name)
+    if told.unreadable and not (told.vulnerabilities or told.statements):
+        raise ValueError("none of its records can be read")
+    return told
 
 
 def _print(

