@@ -108,3 +108,32 @@ def test_a_deep_file_is_refused(fleet: Path, capsys: pytest.CaptureFixture[str])
     (fleet / "advisories" / "deep.json").write_text("[" * 200_000)
     assert typed(fleet, "audit") == 2
     assert "too deep" in capsys.readouterr().err
+
+
+def test_the_history_tells_what_was_dismissed_since(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(fleet)
+    site(fleet, "goed", 'openpub-base: "*"')
+    assert typed(fleet, "lock") == 0
+    part = {"package": {"name": "openpub-base"}, "ranges": [{"events": [{"introduced": "0"}]}]}
+    (fleet / "advisories").mkdir()
+    file = fleet / "advisories" / "osv.json"
+    file.write_text(json.dumps({"id": "CVE-2026-7", "affected": [part]}))
+    assert typed(fleet, "audit") == 1
+    statement = {
+        "vulnerability": "CVE-2026-7",
+        "products": ["owc:block/openpub-base"],
+        "status": "not_affected",
+    }
+    vex = {"author": "anna", "timestamp": "2026-11-24", "statements": [statement]}
+    (fleet / "advisories" / "vex.json").write_text(json.dumps(vex))
+    assert typed(fleet, "audit") == 0
+    capsys.readouterr()
+    assert typed(fleet, "audit", "--history") == 0
+    assert "dismissed" in capsys.readouterr().out
+    file.unlink()
+    assert typed(fleet, "audit") == 0
+    capsys.readouterr()
+    assert typed(fleet, "audit", "--history") == 0
+    assert "not told of any more" in capsys.readouterr().out
