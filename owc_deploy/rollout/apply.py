@@ -81,12 +81,13 @@ def apply_plan(
     broken = {server.server: server.message for server in servers if server.status != "ok"}
     outcomes: list[SiteOutcome] = []
     warned = {site.site: list(site.warnings) for site in plan.sites if site.warnings}
+    staying = {site.site for site in plan.sites if site.action != "decommission"} & {*fleet.locks}
 
     def note(new: Iterable[SiteOutcome]) -> None:
         for told in new:
             # Kept with the outcome, so that the history tells what was known when it was done.
             more: dict[str, Any] = {"warnings": warned[told.site]} if told.site in warned else {}
-            if told.outcome in GOOD and told.site in fleet.locks:
+            if told.outcome in GOOD and told.site in staying:
                 more["versions"] = _versions(fleet.locks[told.site])
             outcome = replace(told, details={**told.details, **more})
             outcomes.append(outcome)
