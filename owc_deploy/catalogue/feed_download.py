@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import ijson
 import urllib3
 
-from owc_deploy.catalogue.feeds import Statement, Vulnerability, read_feed
+from owc_deploy.catalogue.feeds import UNREADABLE, Told, read_feed, together
 from owc_deploy.fleet.models import AdvisoryFeed
 from owc_deploy.fleet.secrets import Sensitive
 
@@ -27,10 +27,14 @@ CONNECT_TIMEOUT_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 30.0
 TOTAL_SECONDS = 300.0
 MAXIMUM_BYTES = 500 << 20
+# Wordfence's own has 6; the work of reading grows with the square of the depth.
+MAXIMUM_LEVELS = 50
 
 _CHUNK_BYTES = 1 << 18
 _OK = 200
 _NOT_MODIFIED = 304
+_OPENING = frozenset({"start_map", "start_array"})
+_CLOSING = frozenset({"end_map", "end_array"})
 _VALIDATORS = (("etag", "If-None-Match"), ("last-modified", "If-Modified-Since"))
 
 
@@ -61,14 +65,14 @@ def fetch_feed(feed: AdvisoryFeed, key: Sensitive | None, folder: Path, now: dat
     about = file.with_suffix(".about")
     known = _known(file, about)
     try:
-        answered = _fetch(feed.url, key, known, file)
+        answered = _fetch(feed, key, known, file)
     except (FeedError, urllib3.exceptions.HTTPError, OSError) as error:
         words = _without(str(error), key)
         if not known:
             # Not chained: what a library says may quote the request, and so the key.
             raise FeedError(f"{feed.url} cannot be fetched: {words}") from None
         return KeptFeed(file, known["fetched_at"], words)
-    known = {**known, **answered, "fetched_at": now.isoformat(timespec="seconds")}
+    known = {**answered, "fetched_at": now.isoformat(timespec="seconds")}
     about.write_text(json.dumps({"url": feed.url, **known}), encoding="utf-8")
     return KeptFeed(file, known["fetched_at"])
 
@@ -76,13 +80,17 @@ def fetch_feed(feed: AdvisoryFeed, key: Sensitive | None, folder: Path, now: dat
 def _known(file: Path, about: Path) -> dict[str, str]:
     try:
         known = json.loads(about.read_text(encoding="utf-8"))
+        datetime.fromisoformat(known["fetched_at"])
         return {str(name): str(value) for name, value in known.items()} if file.exists() else {}
-    except (OSError, ValueError, AttributeError):
+    except (OSError, *UNREADABLE):
         return {}
 
 
-def _fetch(url: str, key: Sensitive | None, known: Mapping[str, str], file: Path) -> dict[str, str]:
-    parts = urlsplit(url)
+def _fetch(
+    feed: AdvisoryFeed, key: Sensitive | None, known: Mapping[str, str], file: Path
+) -> dict[str, str]:
+    """Return what names the present copy to the server, for the next time."""
+    parts = urlsplit(feed.url)
     if parts.scheme != "https" or not parts.hostname or parts.username or parts.query:
         raise FeedError("only https is spoken, without a login or key in the address")
     headers = {sent: known[name] for name, sent in _VALIDATORS if name in known}
@@ -92,13 +100,15 @@ def _fetch(url: str, key: Sensitive | None, known: Mapping[str, str], file: Path
     with (
         urllib3.PoolManager(timeout=timeout, retries=False) as pool,
         # No redirect is followed: the key is for this server only.
-        pool.request("GET", url, headers=headers, preload_content=False, redirect=False) as answer,
+        pool.request(
+            "GET", feed.url, headers=headers, preload_content=False, redirect=False
+        ) as answer,
     ):
-        if answer.status == _NOT_MODIFIED:
-            return {}
+        if answer.status == _NOT_MODIFIED and known:
+            return {name: known[name] for name, _ in _VALIDATORS if name in known}
         if answer.status != _OK:
             raise FeedError(f"it answers {answer.status}")
-        _receive(answer, file)
+        _receive(answer, file, feed)
         return {name: answer.headers[name] for name, _ in _VALIDATORS if name in answer.headers}
 
 
@@ -110,26 +120,23 @@ def _token(key: Sensitive) -> str:
     return token
 
 
-def _receive(answer: urllib3.BaseHTTPResponse, file: Path) -> None:
+def _receive(answer: urllib3.BaseHTTPResponse, file: Path, feed: AdvisoryFeed) -> None:
     deadline = time.monotonic() + TOTAL_SECONDS
     partial = file.with_suffix(".partial")
     received = 0
     try:
         with partial.open("wb") as target:
-            for chunk in answer.stream(_CHUNK_BYTES, decode_content=False):
+            # `stream` would wait for a whole chunk, past the deadline.
+            while chunk := answer.read1(_CHUNK_BYTES, decode_content=False):
                 received += len(chunk)
                 if received > MAXIMUM_BYTES:
                     raise FeedError(f"it is larger than {MAXIMUM_BYTES >> 20} MB")
                 if time.monotonic() > deadline:
                     raise FeedError(f"it took longer than {TOTAL_SECONDS:.0f} seconds")
                 target.write(chunk)
-        with partial.open("rb") as received_file:
-            # What is no JSON to the end must not take the place of a copy that is.
-            for _ in ijson.basic_parse(received_file, use_float=True):
-                pass
+        # What cannot be read to the end must not take the place of a copy that can.
+        read_large_feed(partial, feed.form, frozenset(), "what it sent")
         partial.replace(file)
-    except ijson.JSONError:
-        raise FeedError("what it sent is not whole, or not JSON") from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -138,44 +145,64 @@ def _without(words: str, key: Sensitive | None) -> str:
     return words.replace(key.reveal().strip(), "***") if key is not None else words
 
 
-def read_large_feed(
-    file: Path, form: str, names: frozenset[str], source: str
-) -> tuple[tuple[Vulnerability, ...], tuple[Statement, ...]]:
+def read_large_feed(file: Path, form: str, names: frozenset[str], source: str) -> Told:
     """Return what a feed tells of the packages in `names`, a record at a time in memory.
 
-    Raises FeedError when it is not what `form` says.
+    Raises FeedError when it is not what `form` says, and so none of its records can be read.
     """
-    vulnerabilities: list[Vulnerability] = []
-    statements: list[Statement] = []
+    told: list[Told] = []
+    records = unreadable = 0
     try:
         with file.open("rb") as stream:
-            for record in _records(stream, form):
-                if names.isdisjoint(_packages(record)):
-                    continue
-                document = {"record": record} if form == "wordfence" else record
-                told = read_feed(document, source)
-                vulnerabilities += (each for each in told[0] if each.package in names)
-                statements += told[1]
-    except (ijson.JSONError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FeedError(f"{source} is not a feed in the form `{form}`: {error}") from error
-    return tuple(vulnerabilities), tuple(statements)
+            _check_whole(stream, source)
+            stream.seek(0)
+            for record in _records(stream, form, source):
+                records += 1
+                try:
+                    if not names.isdisjoint(_packages(record, form)):
+                        document = {"record": record} if form == "wordfence" else record
+                        told.append(_only(names, read_feed(document, source)))
+                        unreadable += told[-1].unreadable
+                except UNREADABLE:
+                    told.append(Told(unreadable=1))
+                    unreadable += 1
+    except ijson.JSONError:
+        raise FeedError(f"{source} is not whole, or not JSON") from None
+    if records == unreadable and records:
+        raise FeedError(f"{source} is not a feed in the form `{form}`")
+    return together(told)
 
 
-def _records(stream: BinaryIO, form: str) -> Iterator[Any]:
+def _check_whole(stream: BinaryIO, source: str) -> None:
+    """Raise FeedError for what is too deep, ijson.JSONError for what is no JSON to the end."""
+    levels = 0
+    for event, _ in ijson.basic_parse(stream, use_float=True):
+        levels += (event in _OPENING) - (event in _CLOSING)
+        if levels > MAXIMUM_LEVELS:
+            raise FeedError(f"{source} is more than {MAXIMUM_LEVELS} levels deep")
+
+
+def _only(names: frozenset[str], told: Told) -> Told:
+    wanted = tuple(each for each in told.vulnerabilities if each.package in names)
+    return replace(told, vulnerabilities=wanted)
+
+
+def _records(stream: BinaryIO, form: str, source: str) -> Iterator[Any]:
+    beginning = stream.read(64).lstrip()[:1]
+    stream.seek(0)
     if form == "wordfence":
+        if beginning != b"{":
+            raise FeedError(f"{source} is not a feed in the form `{form}`")
         for _, record in ijson.kvitems(stream, "", use_float=True):
             yield record
-        return
-    if stream.read(64).lstrip().startswith(b"["):
-        stream.seek(0)
-        yield from ijson.items(stream, "item", use_float=True)
     else:
-        stream.seek(0)
-        yield from ijson.items(stream, "", use_float=True)
+        yield from ijson.items(stream, "item" if beginning == b"[" else "", use_float=True)
 
 
-def _packages(record: Mapping[str, Any]) -> Iterable[str]:
-    for part in record.get("software", ()):
-        yield "wordpress" if part.get("type") == "core" else str(part.get("slug"))
-    for part in record.get("affected", ()):
-        yield str(part["package"]["name"]).rpartition("/")[2]
+def _packages(record: Mapping[str, Any], form: str) -> Iterable[str]:
+    if form == "wordfence":
+        for part in record["software"]:
+            yield "wordpress" if part.get("type") == "core" else str(part["slug"])
+    else:
+        for part in record["affected"]:
+            yield str(part["package"]["name"]).rpartition("/")[2]

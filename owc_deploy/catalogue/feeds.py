@@ -2,18 +2,25 @@
 
 Names are matched with a block's name in the catalogue and with its folder, which is the slug under
 which the public feeds know a plugin. A version that cannot be read ends no range: what is looked
-into for nothing costs less than what is missed.
+into for nothing costs less than what is missed. A record is read whole or not at all, and those
+that cannot be read are counted: one of them hides no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import MAXYEAR, date
 from typing import Any
 
 from owc_deploy.fleet.constraints import Version, parse_version
 
 UNKNOWN = "unknown"
+# What reading a record raises when something in it is not what its form says.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+# Identifiers end up in commands that people copy.
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 # How severe a CVSS score is in words (FIRST, CVSS v3.1, table 14).
 _RATINGS = ((9.0, "critical"), (7.0, "high"), (4.0, "medium"), (0.1, "low"))
 _ANY = frozenset({"", "*", "0"})
@@ -78,49 +85,78 @@ class Statement:
     at: str
 
 
-def read_feed(
-    document: Any, source: str
-) -> tuple[tuple[Vulnerability, ...], tuple[Statement, ...]]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a feed tells, and how many of its records could not be read."""
+
+    vulnerabilities: tuple[Vulnerability, ...] = ()
+    statements: tuple[Statement, ...] = ()
+    unreadable: int = 0
+
+
+def together(told: Iterable[Told]) -> Told:
+    """Return what several tell as one."""
+    every = tuple(told)
+    return Told(
+        tuple(found for each in every for found in each.vulnerabilities),
+        tuple(found for each in every for found in each.statements),
+        sum(each.unreadable for each in every),
+    )
+
+
+def read_feed(document: Any, source: str) -> Told:
     """Return what one JSON document holds.
 
-    Raises ValueError for what is none of the three forms, KeyError for what one of them lacks.
+    Raises ValueError for what is none of the three forms.
     """
     if isinstance(document, list):
-        read = [read_feed(item, source) for item in document]
-        return (
-            tuple(found for vulnerabilities, _ in read for found in vulnerabilities),
-            tuple(found for _, statements in read for found in statements),
-        )
-    if isinstance(document, dict) and "statements" in document:
-        return (), tuple(_statements(document))
-    if isinstance(document, dict) and "affected" in document:
-        return tuple(_osv(document, source)), ()
-    entries = document.values() if isinstance(document, dict) else ()
-    if entries and all(isinstance(item, dict) and "software" in item for item in entries):
-        return tuple(found for item in entries for found in _wordfence(item, source)), ()
+        return together(_of_list(item, source) for item in document)
+    if isinstance(document, dict):
+        if "statements" in document:
+            return _vex(document)
+        if "affected" in document:
+            return _record(_osv, document, source)
+        if any(isinstance(item, dict) and "software" in item for item in document.values()):
+            return together(_record(_wordfence, item, source) for item in document.values())
     raise ValueError("it is neither OSV, nor Wordfence Intelligence v3, nor OpenVEX")
+
+
+def _of_list(item: Any, source: str) -> Told:
+    try:
+        return Told(unreadable=1) if isinstance(item, list) else read_feed(item, source)
+    except ValueError:
+        return Told(unreadable=1)
+
+
+def _record(
+    read: Callable[[Mapping[str, Any], str], Iterable[Vulnerability]], record: Any, source: str
+) -> Told:
+    try:
+        return Told(tuple(read(record, source)))
+    except UNREADABLE:
+        return Told(unreadable=1)
 
 
 def _osv(document: Mapping[str, Any], source: str) -> Iterable[Vulnerability]:
     """OSV schema 1.7: https://ossf.github.io/osv-schema/."""
-    names = (document["id"], *document.get("aliases", ()))
-    rated = document.get("database_specific", {}).get("severity", UNKNOWN)
+    names = (document["id"], *_list(document.get("aliases")))
+    rated = (document.get("database_specific") or {}).get("severity", UNKNOWN)
     for part in document["affected"]:
-        ranges = [found for item in part.get("ranges", ()) for found in _events(item["events"])]
-        exact = [each for text in part.get("versions", ()) if (each := _end(text)) is not None]
+        ranges = [found for item in _list(part.get("ranges")) for found in _events(item["events"])]
+        exact = [each for text in _list(part.get("versions")) if (each := _end(text)) is not None]
         yield Vulnerability(
-            names=names,
-            package=str(part["package"]["name"]).rpartition("/")[2],
+            names=tuple(_identifier(name) for name in names),
+            package=_text(part["package"]["name"]).rpartition("/")[2],
             affected=(*ranges, *(Affected(each, each, high_included=True) for each in exact)),
             fixed_in=tuple(
-                event["fixed"]
-                for item in part.get("ranges", ())
+                _text(event["fixed"])
+                for item in _list(part.get("ranges"))
                 for event in item["events"]
                 if "fixed" in event
             ),
-            severity=str(rated).lower(),
-            published=str(document.get("published", ""))[:10],
-            summary=str(document.get("summary", "")),
+            severity=_text(str(rated)).lower(),
+            published=_day(document.get("published")),
+            summary=_text(str(document.get("summary", ""))),
             source=source,
         )
 
@@ -142,11 +178,13 @@ def _events(events: Iterable[Mapping[str, str]]) -> Iterable[Affected]:
 
 def _wordfence(item: Mapping[str, Any], source: str) -> Iterable[Vulnerability]:
     cvss = item.get("cvss") or {}
-    names = tuple(name for name in (item.get("cve"), item.get("id")) if name)
+    names = tuple(_identifier(name) for name in (item.get("cve"), item.get("id")) if name)
+    if not names:
+        raise ValueError("it has no name")
     for part in item["software"]:
         yield Vulnerability(
             names=names,
-            package="wordpress" if part.get("type") == "core" else str(part["slug"]),
+            package="wordpress" if part.get("type") == "core" else _text(part["slug"]),
             affected=tuple(
                 Affected(
                     _end(each["from_version"]),
@@ -156,34 +194,76 @@ def _wordfence(item: Mapping[str, Any], source: str) -> Iterable[Vulnerability]:
                 )
                 for each in part["affected_versions"].values()
             ),
-            fixed_in=tuple(part.get("patched_versions") or ()),
-            severity=str(cvss.get("rating") or _rating(cvss.get("score"))).lower(),
-            published=str(item.get("published") or "")[:10],
-            summary=str(item.get("title") or ""),
+            fixed_in=tuple(_text(each) for each in _list(part.get("patched_versions"))),
+            severity=_text(str(cvss.get("rating") or _rating(cvss.get("score")))).lower(),
+            published=_day(item.get("published")),
+            summary=_text(str(item.get("title") or "")),
             source=source,
         )
 
 
-def _statements(document: Mapping[str, Any]) -> Iterable[Statement]:
+def _vex(document: Mapping[str, Any]) -> Told:
     """OpenVEX 0.2.0; only what says that something is not affected, or not any more."""
-    for item in document["statements"]:
-        if item["status"] in _NOT_AFFECTED:
-            named = item["vulnerability"]
-            reasons = (item.get("justification"), item.get("impact_statement"))
-            yield Statement(
-                vulnerability=str(named["name"] if isinstance(named, dict) else named),
-                products=frozenset(
-                    str(product["@id"] if isinstance(product, dict) else product)
-                    for product in item["products"]
-                ),
-                reason="; ".join(str(reason) for reason in reasons if reason) or item["status"],
-                author=str(document["author"]),
-                at=str(item.get("timestamp") or document["timestamp"]),
-            )
+    items = document["statements"]
+    if not isinstance(items, list):
+        return Told(unreadable=1)
+    statements: list[Statement] = []
+    unreadable = 0
+    for item in items:
+        try:
+            if item["status"] in _NOT_AFFECTED:
+                statements.append(_statement(item, document))
+        except UNREADABLE:
+            unreadable += 1
+    return Told((), tuple(statements), unreadable)
+
+
+def _statement(item: Mapping[str, Any], document: Mapping[str, Any]) -> Statement:
+    named = item["vulnerability"]
+    reasons = (item.get("justification"), item.get("impact_statement"))
+    return Statement(
+        vulnerability=_identifier(named["name"] if isinstance(named, dict) else named),
+        products=frozenset(
+            _text(product["@id"] if isinstance(product, dict) else product)
+            for product in _list(item["products"])
+        ),
+        reason=_text("; ".join(str(reason) for reason in reasons if reason) or item["status"]),
+        author=_text(str(document["author"])),
+        at=_text(str(item.get("timestamp") or document["timestamp"])),
+    )
+
+
+def _identifier(name: Any) -> str:
+    if not _IDENTIFIER.fullmatch(_text(name)):
+        raise ValueError("it has a name that is no identifier")
+    return str(name)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("it has something else where a text should be")
+    # Half a character (a lone surrogate) can neither be kept nor printed: this raises ValueError.
+    value.encode()
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list | None):
+        raise TypeError("it has something else where a list should be")
+    return value or []
+
+
+def _day(published: Any) -> str:
+    if not published:
+        return ""
+    day = date.fromisoformat(_text(published)[:10])
+    if day.year == MAXYEAR:
+        raise ValueError("no day can be counted on from its date")
+    return day.isoformat()
 
 
 def _end(text: str) -> Version | None:
-    if text in _ANY:
+    if _text(text) in _ANY:
         return None
     try:
         return parse_version(text)

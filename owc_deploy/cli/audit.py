@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
@@ -10,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from owc_deploy.catalogue.feed_download import FeedError, fetch_feed, read_large_feed
-from owc_deploy.catalogue.feeds import Statement, Vulnerability, read_feed
+from owc_deploy.catalogue.feed_download import FeedError, KeptFeed, fetch_feed, read_large_feed
+from owc_deploy.catalogue.feeds import Told, read_feed, together
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.session import catalogue_of, now
-from owc_deploy.cli.view import narrate, print_json, print_table
+from owc_deploy.cli.view import narrate, plain, print_json, print_table
 from owc_deploy.errors import UsageError
-from owc_deploy.evidence.audit import Finding, findings
+from owc_deploy.evidence.audit import Finding, all_names, findings
 from owc_deploy.evidence.patch_time import (
     MITIGATING,
     RELEASING,
@@ -24,6 +25,7 @@ from owc_deploy.evidence.patch_time import (
     patch_times,
     patched_since,
     recorded,
+    standing,
 )
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet, Lock
@@ -110,7 +112,7 @@ def command(
     named = check_sites(fleet, sites)
     store = open_store(fleet.settings.state)
     if show_history:
-        _print_history(store, named, output_format)
+        _print_history(store, fleet, named, output_format)
         return 0
     locks = {site: lock for site, lock in fleet.locks.items() if not named or site in named}
     catalogue = catalogue_of(fleet, last_verified_will_do=True)
@@ -118,10 +120,15 @@ def command(
         name for block in catalogue.blocks.values() for name in (block.name, *block.folders)
     )
     files = (*sorted((fleet_root / FOLDER).glob("*.json")), *feeds)
-    vulnerabilities, statements = _read(files, names)
-    fetched, notes = _fetched(fleet, names)
-    found = findings(locks, catalogue, [*vulnerabilities, *fetched[0]], [*statements, *fetched[1]])
-    mitigated = _remember(store, fleet, locks, found)
+    notes: list[str] = []
+    kept: list[KeptFeed] = []
+    told = together([*_read(files, names, notes), *_fetched(fleet, names, notes, kept)])
+    for note in notes:
+        narrate(plain(note))
+    found = findings(locks, catalogue, told.vulnerabilities, told.statements)
+    # While a feed is not what it is now, nothing is concluded from what it does not say.
+    told_names = None if any(each.trouble for each in kept) else all_names(told, catalogue)
+    mitigated = _remember(store, fleet, locks, found, told_names)
     today = now().date()
     if output_format == "json":
         rows = [
@@ -140,12 +147,9 @@ def command(
 
 
 def _fetched(
-    fleet: Fleet, names: frozenset[str]
-) -> tuple[tuple[list[Vulnerability], list[Statement]], list[str]]:
-    """Read the feeds that fleet.yml names; also return what there is to say about their age."""
-    vulnerabilities: list[Vulnerability] = []
-    statements: list[Statement] = []
-    notes = []
+    fleet: Fleet, names: frozenset[str], notes: list[str], copies: list[KeptFeed]
+) -> Iterable[Told]:
+    """Read the feeds that fleet.yml names; note what there is to say about their age."""
     for feed in fleet.settings.advisories:
         key = read_secret(fleet.settings, fleet.root, feed.key) if feed.key else None
         try:
@@ -155,15 +159,20 @@ def _fetched(
             raise UsageError(
                 str(error), hint="owc-deploy audit, once it is mended; or take it out of fleet.yml"
             ) from None
-        vulnerabilities += told[0]
-        statements += told[1]
+        copies.append(kept)
         if kept.trouble:
             notes.append(
                 f"{feed.url} cannot be fetched ({kept.trouble}): using the copy of"
                 f" {kept.fetched_at}, {_age(kept.fetched_at)} old"
             )
-            narrate(notes[-1])
-    return (vulnerabilities, statements), notes
+        _note_unreadable(told, feed.url, notes)
+        yield told
+
+
+def _note_unreadable(told: Told, source: str, notes: list[str]) -> None:
+    if told.unreadable:
+        records = "1 record" if told.unreadable == 1 else f"{told.unreadable} records"
+        notes.append(f"{records} of {source} could not be read")
 
 
 def _age(fetched_at: str) -> str:
@@ -172,24 +181,30 @@ def _age(fetched_at: str) -> str:
 
 
 def _remember(
-    store: Store, fleet: Fleet, locks: Mapping[str, Lock], found: Sequence[Finding]
+    store: Store,
+    fleet: Fleet,
+    locks: Mapping[str, Lock],
+    found: Sequence[Finding],
+    told: frozenset[str] | None,
 ) -> list[tuple[str, bool]]:
     """Keep what is found and what is no more; return each finding's mitigation, if it has one."""
     store.findings.seen(recorded(found))
     released = store.history.outcomes(limit=OUTCOMES_READ, verbs=RELEASING)
     for known in store.findings.all():
-        if not known.patched_at:
-            at = patched_since(known, found, locks.get(known.site), released)
+        if not known.patched_at and known.site in locks:
+            at = patched_since(known, found, told, locks.get(known.site), released)
             if at:
                 store.findings.patched(known, at)
+            elif (stands := standing(known, found, told)) != known.standing:
+                store.findings.stands(known, stands)
     outcomes = store.history.outcomes(limit=OUTCOMES_READ, verbs=MITIGATING)
     return [in_force(item, fleet.mitigations, outcomes) for item in found]
 
 
-def _print_history(store: Store, named: frozenset[str], output_format: str) -> None:
+def _print_history(store: Store, fleet: Fleet, named: frozenset[str], output_format: str) -> None:
     outcomes = store.history.outcomes(limit=OUTCOMES_READ, verbs=MITIGATING)
     known = [each for each in store.findings.all() if not named or each.site in named]
-    times = patch_times(known, outcomes, now())
+    times = patch_times(known, fleet.mitigations, outcomes, now())
     if output_format == "json":
         rows = [asdict(each) for each in times]
         print_json({"schema_version": SCHEMA_VERSION, "patch_times": rows})
@@ -207,7 +222,7 @@ def _print_history(store: Store, named: frozenset[str], output_format: str) -> N
                     each.severity,
                     each.first_seen_at[:16],
                     each.mitigated_at[:16] or "-",
-                    each.patched_at[:16] or "not yet",
+                    each.patched_at[:16] or each.standing or "not yet",
                     f"{each.days:.1f}",
                     each.deal_with_by or "-",
                     in_time[each.in_time],
@@ -217,30 +232,27 @@ def _print_history(store: Store, named: frozenset[str], output_format: str) -> N
         )
 
 
-def _read(
-    files: Iterable[Path], names: frozenset[str]
-) -> tuple[list[Vulnerability], list[Statement]]:
-    vulnerabilities: list[Vulnerability] = []
-    statements: list[Statement] = []
+def _read(files: Iterable[Path], names: frozenset[str], notes: list[str]) -> Iterable[Told]:
     for file in files:
         try:
-            if file.stat().st_size > LARGE_BYTES:
-                told = read_large_feed(file, LARGE_FORM, names, file.name)
-            else:
-                told = read_feed(json.loads(file.read_bytes()), file.name)
-        except (FeedError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            words = (
-                f"{error}"
-                if isinstance(error, (FeedError, OSError, ValueError))
-                else f"it lacks {error}"
-            )
+            told = _read_one(file, names)
+        except (FeedError, OSError, ValueError, RecursionError) as error:
+            words = "it is too deep" if isinstance(error, RecursionError) else f"{error}"
             raise UsageError(
                 f"{file} cannot be read as advisories: {words}",
                 hint="OSV, Wordfence Intelligence v3 or OpenVEX, as JSON",
             ) from error
-        vulnerabilities += told[0]
-        statements += told[1]
-    return vulnerabilities, statements
+        _note_unreadable(told, file.name, notes)
+        yield told
+
+
+def _read_one(file: Path, names: frozenset[str]) -> Told:
+    if file.stat().st_size > LARGE_BYTES:
+        return read_large_feed(file, LARGE_FORM, names, file.name)
+    told = read_feed(json.loads(file.read_bytes()), file.name)
+    if told.unreadable and not (told.vulnerabilities or told.statements):
+        raise ValueError("none of its records can be read")
+    return told
 
 
 def _print(
@@ -266,11 +278,12 @@ def _print(
         )
     for item in found:
         if item.dismissed:
-            click.echo(f"{item.site}: {item.vulnerability} dismissed by {item.dismissed}")
+            said = f"{item.site}: {item.vulnerability} dismissed by {item.dismissed}"
+            click.echo(plain(said))
     affected = len({item.site for item in open_findings})
     click.echo(f"{affected} of {sites} sites are affected, {len(open_findings)} findings")
     for name in sorted({item.name for item in open_findings if item.fixed_in}):
-        click.echo(f"  next: owc-deploy update {name}")
+        click.echo(f"  next: owc-deploy update {shlex.quote(name)}")
     closed = {id(item) for item, by in zip(found, mitigated, strict=True) if by[1]}
     for item in {
         item.vulnerability: item
@@ -278,8 +291,8 @@ def _print(
         if not item.fixed_in and id(item) not in closed and item.name != "wordpress"
     }.values():
         click.echo(
-            f"  next: owc-deploy mitigate add --block {item.name} --advisory {item.vulnerability}"
-            " --reason ..."
+            f"  next: owc-deploy mitigate add --block {shlex.quote(item.name)}"
+            f" --advisory {shlex.quote(item.vulnerability)} --reason ..."
         )
 
 

@@ -20,7 +20,10 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table on stdout; where that is no terminal every row is one line."""
+    """Print a table on stdout; where that is no terminal every row is one line.
+
+    What a terminal would obey is taken out of every cell.
+    """
     # Imported here: most verbs never print one, and rich takes longer to load than they do to run.
     from rich import box  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
@@ -29,7 +32,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
     table = Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     console = Console(width=None if sys.stdout.isatty() else _UNWRAPPED_COLUMNS)
     console.print(table, soft_wrap=not sys.stdout.isatty())
 
@@ -40,7 +43,7 @@ def narrate(message: str) -> None:
 
 
 def plain(text: object) -> str:
-    """Return a text that came from a site without anything that a terminal would obey."""
+    """Return a text that came from elsewhere without anything that a terminal would obey."""
     return "".join(
         sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in str(text)
     )

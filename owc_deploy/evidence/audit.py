@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from owc_deploy.catalogue.feeds import Statement, Vulnerability
+from owc_deploy.catalogue.feeds import Statement, Told, Vulnerability
 from owc_deploy.catalogue.models import Advisory, Catalogue
 from owc_deploy.catalogue.resolve import advisories_of
 from owc_deploy.fleet.constraints import parse_version
@@ -25,7 +25,8 @@ class Finding:
     """One vulnerability in one artefact of one site.
 
     `fixed_in` are the releases that the sources name, `deal_with_by` is a date or empty, `sources`
-    tell who says that it is affected. `dismissed` says who decided that it is not, and why.
+    tell who says that it is affected. `dismissed` says who decided that it is not, and why. `names`
+    are all that the vulnerability is known by.
     """
 
     site: str
@@ -38,6 +39,7 @@ class Finding:
     deal_with_by: str
     sources: tuple[str, ...]
     dismissed: str = ""
+    names: tuple[str, ...] = ()
 
     def is_overdue(self, today: date) -> bool:
         """Return whether the day by which it had to be dealt with is past."""
@@ -69,6 +71,12 @@ def findings(
     return tuple(sorted(found, key=lambda each: (_rank(each.severity), each.site, each.name)))
 
 
+def all_names(told: Told, catalogue: Catalogue) -> frozenset[str]:
+    """Return the names of every vulnerability that is known of, whatever it affects."""
+    ours = (item.identifier for block in catalogue.blocks.values() for item in block.advisories)
+    return frozenset([*ours, *(name for each in told.vulnerabilities for name in each.names)])
+
+
 def _of_artefact(
     site: str,
     artefact: LockedArtefact,
@@ -80,7 +88,8 @@ def _of_artefact(
     told: dict[str, list[Vulnerability | Advisory]] = {}
     known: dict[str, str] = {}
     for package in dict.fromkeys((artefact.name, artefact.folder)):
-        for vulnerability in by_package.get(package, ()):
+        # Those of many names first: they tell which of the others are one and the same.
+        for vulnerability in sorted(by_package.get(package, ()), key=lambda each: -len(each.names)):
             if vulnerability.concerns(version):
                 # One hole under several names is one finding.
                 name = next((known[n] for n in vulnerability.names if n in known), "")
@@ -91,7 +100,10 @@ def _of_artefact(
         told.setdefault(known.get(advisory.identifier, advisory.identifier), []).append(advisory)
     for name, sources in told.items():
         names = frozenset(alias for alias, known_as in known.items() if known_as == name) | {name}
-        yield _finding(site, artefact, name, sources, _dismissal(site, artefact, names, statements))
+        dismissed = _dismissal(site, artefact, names, statements)
+        yield replace(
+            _finding(site, artefact, name, sources), dismissed=dismissed, names=tuple(sorted(names))
+        )
 
 
 def _finding(
@@ -99,7 +111,6 @@ def _finding(
     artefact: LockedArtefact,
     name: str,
     sources: list[Vulnerability | Advisory],
-    dismissed: str,
 ) -> Finding:
     published = [each for each in sources if isinstance(each, Vulnerability)]
     severity = min((each.severity.lower() for each in sources), key=_rank)
@@ -121,7 +132,6 @@ def _finding(
                 each.source if isinstance(each, Vulnerability) else CATALOGUE for each in sources
             )
         ),
-        dismissed=dismissed,
     )
 
 

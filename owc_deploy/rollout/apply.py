@@ -19,7 +19,7 @@ from owc_deploy.execution.ports import (
     ServerOutcome,
     SiteSecret,
 )
-from owc_deploy.fleet.models import Fleet
+from owc_deploy.fleet.models import Fleet, Lock
 from owc_deploy.plan.make import bindings
 from owc_deploy.plan.models import OutcomeWord, Plan, SiteOutcome, SitePlan
 from owc_deploy.rollout.secrets import site_secrets
@@ -81,11 +81,14 @@ def apply_plan(
     broken = {server.server: server.message for server in servers if server.status != "ok"}
     outcomes: list[SiteOutcome] = []
     warned = {site.site: list(site.warnings) for site in plan.sites if site.warnings}
+    staying = {site.site for site in plan.sites if site.action != "decommission"} & {*fleet.locks}
 
     def note(new: Iterable[SiteOutcome]) -> None:
         for told in new:
             # Kept with the outcome, so that the history tells what was known when it was done.
-            more = {"warnings": warned[told.site]} if told.site in warned else {}
+            more: dict[str, Any] = {"warnings": warned[told.site]} if told.site in warned else {}
+            if told.outcome in GOOD and told.site in staying:
+                more["versions"] = _versions(fleet.locks[told.site])
             outcome = replace(told, details={**told.details, **more})
             outcomes.append(outcome)
             record(outcome)
@@ -116,6 +119,11 @@ def apply_plan(
         note(new)
     order = {site.site: index for index, site in enumerate(plan.sites)}
     return Applied(servers, tuple(sorted(outcomes, key=lambda outcome: order[outcome.site])))
+
+
+def _versions(lock: Lock) -> dict[str, str]:
+    """Return what is live when a plan made from this lock was carried out."""
+    return {artefact.name: artefact.version for artefact in lock.artefacts}
 
 
 def _private(

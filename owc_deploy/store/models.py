@@ -58,7 +58,8 @@ class RecordedOutcome:
 class RecordedFinding:
     """A vulnerability that `audit` saw on a site; times are ISO 8601, empty when not yet.
 
-    `version` is the affected one that was seen last.
+    `version` is the affected one that was seen last, `names` are all the vulnerability is known by.
+    `standing` says why it is neither open nor patched, empty when it is one of these.
     """
 
     site: str
@@ -70,3 +71,9 @@ class RecordedFinding:
     first_seen_at: str = ""
     last_seen_at: str = ""
     patched_at: str = ""
+    names: tuple[str, ...] = ()
+    standing: str = ""
+
+    def is_known_as(self, *names: str) -> bool:
+        """Return whether one of these is a name of the vulnerability."""
+        return not {self.vulnerability, *self.names}.isdisjoint(names)

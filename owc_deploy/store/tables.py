@@ -64,4 +64,6 @@ findings = Table(
     Column("first_seen_at", String),
     Column("last_seen_at", String),
     Column("patched_at", String),
+    Column("names", String),
+    Column("standing", String),
 )

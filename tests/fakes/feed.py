@@ -8,6 +8,7 @@ import ipaddress
 import json
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,6 +40,8 @@ def record(number: int, slug: str) -> dict[str, object]:
 class FeedHandler(http.server.BaseHTTPRequestHandler):
     body = b"{}"
     status = 200
+    etag = '"one"'
+    seconds_between_bytes = 0.0
     seen: list[dict[str, str]] = []  # noqa: RUF012  of the one server of one test
 
     def do_GET(self) -> None:
@@ -46,11 +49,22 @@ class FeedHandler(http.server.BaseHTTPRequestHandler):
         same = self.headers.get("If-None-Match") == '"one"'
         self.send_response(304 if same and self.status == 200 else self.status)
         if not same and self.status == 200:
-            self.send_header("ETag", '"one"')
+            if self.etag:
+                self.send_header("ETag", self.etag)
             self.send_header("Content-Length", str(len(self.body)))
         self.end_headers()
         if not same and self.status == 200:
+            self._send_body()
+
+    def _send_body(self) -> None:
+        if not self.seconds_between_bytes:
             self.wfile.write(self.body)
+            return
+        with contextlib.suppress(OSError):
+            for byte in self.body:
+                self.wfile.write(bytes([byte]))
+                self.wfile.flush()
+                time.sleep(self.seconds_between_bytes)
 
     def log_message(self, *_: object) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from fakes.feed import FeedHandler, record, serving
 
 from owc_deploy.catalogue import feed_download
 from owc_deploy.catalogue.feed_download import FeedError, fetch_feed, read_large_feed
+from owc_deploy.catalogue.feeds import Told
 from owc_deploy.fleet.models import AdvisoryFeed
 from owc_deploy.fleet.secrets import Sensitive
 
@@ -34,7 +36,7 @@ def test_it_is_sent_once_and_kept(feed: AdvisoryFeed, tmp_path: Path) -> None:
     assert again.fetched_at == "2026-11-25T12:00:00+00:00"
     assert [headers["Authorization"] for headers in FeedHandler.seen] == [f"Bearer {CANARY}"] * 2
     assert "If-None-Match" in FeedHandler.seen[1]
-    told, _ = read_large_feed(again.file, "wordfence", frozenset({"news"}), feed.url)
+    told = read_large_feed(again.file, "wordfence", frozenset({"news"}), feed.url).vulnerabilities
     assert [(each.names, each.package) for each in told] == [(("CVE-2026-1", "wf-1"), "news")]
     kept = b"".join(path.read_bytes() for path in (tmp_path / "kept").iterdir())
     assert CANARY.encode() not in kept
@@ -50,7 +52,7 @@ def test_without_it_the_copy_kept_does_and_says_how_old_it_is(
     assert kept.fetched_at == "2026-11-24T12:00:00+00:00"
     assert f"answers {status}" in kept.trouble
     assert CANARY not in kept.trouble
-    assert read_large_feed(kept.file, "wordfence", frozenset({"news"}), feed.url)[0]
+    assert read_large_feed(kept.file, "wordfence", frozenset({"news"}), feed.url).vulnerabilities
 
 
 def test_without_it_and_without_a_copy_it_is_an_error_without_the_key(tmp_path: Path) -> None:
@@ -112,7 +114,9 @@ def test_a_feed_of_everything_takes_little_memory(
     tracemalloc.start()
     try:
         kept = fetch_feed(feed, None, tmp_path / "kept", NOW)
-        told, _ = read_large_feed(kept.file, "wordfence", frozenset({"news"}), feed.url)
+        told = read_large_feed(
+            kept.file, "wordfence", frozenset({"news"}), feed.url
+        ).vulnerabilities
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -133,9 +137,9 @@ def test_osv_is_one_record_or_a_list(tmp_path: Path, many: bool) -> None:
     }
     file = tmp_path / "osv.json"
     file.write_text(json.dumps([entry, {**entry, "id": "OWC-2"}] if many else entry))
-    told, _ = read_large_feed(file, "osv", frozenset({"news"}), "osv")
+    told = read_large_feed(file, "osv", frozenset({"news"}), "osv").vulnerabilities
     assert len(told) == 1 + many
-    assert read_large_feed(file, "osv", frozenset({"other"}), "osv") == ((), ())
+    assert read_large_feed(file, "osv", frozenset({"other"}), "osv") == Told()
 
 
 def test_another_form_than_said_is_refused(tmp_path: Path) -> None:
@@ -143,3 +147,65 @@ def test_another_form_than_said_is_refused(tmp_path: Path) -> None:
     file.write_text('{"a": 1}')
     with pytest.raises(FeedError, match="form `wordfence`"):
         read_large_feed(file, "wordfence", frozenset({"news"}), "feed")
+
+
+def test_a_bad_record_hides_no_other_of_a_large_feed(tmp_path: Path) -> None:
+    file = tmp_path / "feed.json"
+    bad = {**record(2, "news"), "published": "0000-00-00 00:00:00"}
+    records = {"a": 5, "b": {"software": None}, "c": bad, "d": record(1, "news")}
+    file.write_text(json.dumps(records))
+    told = read_large_feed(file, "wordfence", frozenset({"news"}), "feed")
+    assert [each.names for each in told.vulnerabilities] == [("CVE-2026-1", "wf-1")]
+    assert told.unreadable == 3
+
+
+@pytest.mark.parametrize("body", [b'{"a": 5}', b"[]", b"5", b"[" * 100 + b"]" * 100])
+def test_what_cannot_be_read_through_does_not_take_the_place_of_what_can(
+    feed: AdvisoryFeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    good = fetch_feed(feed, None, tmp_path / "kept", NOW).file.read_bytes()
+    next((tmp_path / "kept").glob("*.about")).write_text(json.dumps({"fetched_at": str(NOW)}))
+    monkeypatch.setattr(FeedHandler, "body", body)
+    kept = fetch_feed(feed, None, tmp_path / "kept", NOW)
+    assert kept.trouble
+    assert kept.file.read_bytes() == good
+
+
+def test_not_modified_without_a_copy_is_an_error(
+    feed: AdvisoryFeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FeedHandler, "status", 304)
+    with pytest.raises(FeedError, match="answers 304"):
+        fetch_feed(feed, None, tmp_path / "kept", NOW)
+
+
+def test_the_name_of_an_earlier_copy_is_not_kept(
+    feed: AdvisoryFeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_feed(feed, None, tmp_path / "kept", NOW)
+    about = next((tmp_path / "kept").glob("*.about"))
+    about.write_text(about.read_text().replace('\\"one\\"', '\\"older\\"'))
+    monkeypatch.setattr(FeedHandler, "etag", "")
+    fetch_feed(feed, None, tmp_path / "kept", NOW)
+    assert "etag" not in json.loads(about.read_text())
+
+
+def test_a_slow_feed_is_cut_off_in_time(
+    feed: AdvisoryFeed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_download, "TOTAL_SECONDS", 0.3)
+    monkeypatch.setattr(FeedHandler, "body", b" " * 40)
+    monkeypatch.setattr(FeedHandler, "seconds_between_bytes", 0.1)
+    began = time.monotonic()
+    with pytest.raises(FeedError, match="longer than"):
+        fetch_feed(feed, None, tmp_path / "kept", NOW)
+    assert time.monotonic() - began < 2
+
+
+def test_a_deep_feed_is_refused_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "feed.json"
+    file.write_text('{"a":' * 60_000 + "1" + "}" * 60_000)
+    began = time.monotonic()
+    with pytest.raises(FeedError, match="more than 50 levels"):
+        read_large_feed(file, "wordfence", frozenset({"news"}), "feed")
+    assert time.monotonic() - began < 2

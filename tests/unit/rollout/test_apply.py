@@ -253,3 +253,11 @@ def test_a_certificate_that_cannot_be_supplied_costs_its_own_site(
     }
     assert "tls/zundert.pem will not do: cannot be read" in result.outcomes[-1].message
     assert "zundert" not in simulator.servers["web1"].sites
+
+
+def test_an_outcome_tells_which_versions_are_live(simulator: FleetSimulator) -> None:
+    made = two_servers()
+    first, _ = applied(made, simulator)
+    again, _ = applied(made, simulator)
+    for outcome in (*first.outcomes, *again.outcomes):
+        assert outcome.details["versions"]["news"] == "1.0.0"
