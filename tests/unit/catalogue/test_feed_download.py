@@ -151,7 +151,7 @@ def test_another_form_than_said_is_refused(tmp_path: Path) -> None:
 
 def test_a_bad_record_hides_no_other_of_a_large_feed(tmp_path: Path) -> None:
     file = tmp_path / "feed.json"
-    bad = {**record(2, "news"), "published": "0000-00-00 00:00:00"}
+    bad = {**record(2, "news"), "id": None, "cve": None}
     records = {"a": 5, "b": {"software": None}, "c": bad, "d": record(1, "news")}
     file.write_text(json.dumps(records))
     told = read_large_feed(file, "wordfence", frozenset({"news"}), "feed")
