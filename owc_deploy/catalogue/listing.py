@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,15 @@ from owc_deploy.fleet.documents import parse_document
 from owc_deploy.fleet.schema_check import SchemaName
 
 
+class NoListError(CatalogueError):
+    """A file says what one block is, where a list of archives could be."""
+
+
 def read_source_list(file: Path) -> tuple[AddRequest, ...]:
     """Read a list of releases (schemas/catalogue-source.schema.json), YAML or JSON.
 
-    Paths in it are relative to the file. Raises DocumentsInvalidError with every problem.
+    Paths in it are relative to the file. Raises DocumentsInvalidError with every problem, and
+    NoListError for a block file.
     """
     document = _read(file, "catalogue-source")
     problems = [
@@ -56,10 +60,7 @@ def _read(file: Path, schema_name: SchemaName) -> dict[str, Any]:
         raise CatalogueError(f"{file} cannot be read: {error.strerror}") from error
     document, problems = parse_document(file, raw, schema_name)
     if schema_name == "catalogue-source" and any(problem.path == "name" for problem in problems):
-        raise CatalogueError(
-            f"{file} says what one block is; it lists no archives",
-            hint=f"owc-deploy catalogue build-recipe {shlex.quote(str(file))}",
-        )
+        raise NoListError(f"{file} says what one block is; it lists no archives")
     if document is None or problems:
         raise DocumentsInvalidError(problems or (Problem(file, 1, 1, "", "empty", "it is empty"),))
     return document.data

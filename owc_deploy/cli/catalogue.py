@@ -13,7 +13,7 @@ import click
 
 from owc_deploy.catalogue.add import AddRequest, AddResult, add_release
 from owc_deploy.catalogue.document import block_document
-from owc_deploy.catalogue.listing import read_metadata, read_source_list
+from owc_deploy.catalogue.listing import read_metadata
 from owc_deploy.catalogue.models import Block, BlockRelease, Catalogue, Kind, Requirement
 from owc_deploy.catalogue.read import artefact_path, read_catalogue, verify_artefact
 from owc_deploy.catalogue.trust import names
@@ -33,7 +33,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 # Verbs in files of their own: verb -> module in owc_deploy.cli, and the command in it.
 _VERBS = {
-    "build-recipe": ("catalogue_recipe", "build_recipe"),
+    "build": ("catalogue_build", "build"),
     "lint": ("catalogue_source", "lint"),
     "resolve": ("catalogue_source", "resolve_sites"),
     "key": ("catalogue_trust", "key_command"),
@@ -171,58 +171,9 @@ def add(
     request = AddRequest(archive=source, folder=folder_name, **details)
     result = add_release(own_folder(fleet_root, folder), request)
     if output_format == "json":
-        print_json({"schema_version": SCHEMA_VERSION, "releases": [_result_document(result)]})
+        print_json({"schema_version": SCHEMA_VERSION, "releases": [result_document(result)]})
     else:
-        _print_result(result)
-
-
-@command.command(
-    "build",
-    epilog="""
-\b
-Example of SOURCE.yml (paths are relative to it; schemas/catalogue-source.schema.json):
-  schema_version: 1
-  releases:
-    - archive: zips/cmb2-2.11.0.zip
-      name: cmb2
-      kind: plugin
-    - archive: openwoo
-      name: openwoo
-      kind: plugin
-      requires:
-        - any_of: [cmb2]
-          version: ">=2.10.1"
-""",
-)
-@click.argument("source", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@catalogue_options
-@format_option
-def build(source: Path, fleet_root: Path, folder: Path | None, output_format: str) -> int:
-    """Add every release of a source list; what is listed already is passed over.
-
-    One release that is refused leaves the others alone; the exit code is 1 then.
-    """
-    destination = own_folder(fleet_root, folder)
-    results, refused = [], 0
-    for request in read_source_list(source):
-        try:
-            result = add_release(destination, request)
-        except CatalogueError as error:
-            refused += 1
-            narrate(f"{request.name}: {error.message}" + (f" ({error.hint})" if error.hint else ""))
-            continue
-        results.append(result)
-        if output_format == "human":
-            _print_result(result)
-    if output_format == "json":
-        print_json(
-            {
-                "schema_version": SCHEMA_VERSION,
-                "releases": [_result_document(result) for result in results],
-                "refused": refused,
-            }
-        )
-    return CatalogueError.exit_code if refused else 0
+        print_result(result)
 
 
 @command.command("list")
@@ -521,12 +472,14 @@ def _summary(block: Block) -> dict[str, Any]:
     }
 
 
-def _print_result(result: AddResult) -> None:
+def print_result(result: AddResult) -> None:
+    """Tell a person of a release that was added."""
     word = "recorded" if result.changed else "is listed already"
     click.echo(f"{result.name} {result.version} {word} (SHA-256 {result.sha256})")
 
 
-def _result_document(result: AddResult) -> dict[str, Any]:
+def result_document(result: AddResult) -> dict[str, Any]:
+    """Return a release that was added, for programs."""
     return {
         "name": result.name,
         "version": result.version,

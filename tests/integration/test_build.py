@@ -101,7 +101,7 @@ def test_a_recipe_is_followed_twice_to_the_same_bytes(
     source = tmp_path / "base.yml"
     source.write_text(BLOCK.format(repository=repository(tmp_path / "repository")))
     before = builders()
-    arguments = ["catalogue", "build-recipe", str(source), "--release", "1.0.0"]
+    arguments = ["catalogue", "build", str(source), "--release", "1.0.0"]
     for name in ("one", "two"):
         assert run([*arguments, "--catalogue", str(tmp_path / name)]) == 0, capsys.readouterr().err
     one, two = (read_catalogue(tmp_path / name) for name in ("one", "two"))
@@ -137,7 +137,7 @@ def test_what_cannot_be_built_says_why_and_leaves_nothing(
         (tmp_path / f"{name}.yml").write_text(content)
     before = builders()
     paths = [str(tmp_path / f"{name}.yml") for name in files]
-    assert run(["catalogue", "build-recipe", *paths, "--catalogue", str(tmp_path / "one")]) == 1
+    assert run(["catalogue", "build", *paths, "--catalogue", str(tmp_path / "one")]) == 1
     err = capsys.readouterr().err
     assert "its source cannot be reached (https://git.voorbeeld.invalid/base)" in err
     assert "the repository has no tag v9.9.9" in err

@@ -53,11 +53,3 @@ def test_resolve_says_why_not_and_goes_on(capsys: pytest.CaptureFixture[str]) ->
 def test_resolve_refuses_a_site_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["catalogue", "resolve", "woo-date", "--fleet", str(COMPOSITIONS)]) == 2
     assert "woo-data" in capsys.readouterr().err
-
-
-def test_a_block_file_offered_as_a_list_says_which_verb(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = str(OWC / "openwoo.yml")
-    assert run(["catalogue", "build", file, "--catalogue", str(tmp_path / "c")]) == 1
-    assert f"owc-deploy catalogue build-recipe {file}" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_files_without_a_recipe_are_passed_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = str(OWC / "facetwp.yml")
-    assert run(["catalogue", "build-recipe", file, "--catalogue", str(tmp_path / "c")]) == 0
+    assert run(["catalogue", "build", file, "--catalogue", str(tmp_path / "c")]) == 0
     assert "bring its artefact" in capsys.readouterr().err
     assert not (tmp_path / "c").exists()
 
@@ -61,5 +61,5 @@ def test_a_release_that_is_not_listed_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--release", "9.9.9", "--catalogue", str(tmp_path / "c")]
-    assert run(["catalogue", "build-recipe", str(OWC / "openwoo.yml"), *arguments]) == 2
+    assert run(["catalogue", "build", str(OWC / "openwoo.yml"), *arguments]) == 2
     assert "4.3.0" in capsys.readouterr().err
