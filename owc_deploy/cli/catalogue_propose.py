@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -31,7 +32,28 @@ from owc_deploy.cli.proposal_view import (
 from owc_deploy.cli.session import now
 from owc_deploy.errors import CatalogueError, UsageError
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 _KEYID = re.compile(r"[0-9a-f]{40,64}")
+
+
+def signers_options(function: Function) -> Function:
+    """Add `--key` and `--threshold`, those who sign together; the verb receives both."""
+    for option in (
+        click.option(
+            "--threshold", default=2, show_default=True, help="How many must sign together."
+        ),
+        click.option(
+            "--key",
+            "keys",
+            multiple=True,
+            required=True,
+            type=click.Path(path_type=Path),
+            help="The public key of one who signs; repeated.",
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 @click.command(
@@ -45,15 +67,7 @@ Example, with two of three who govern together, and a publisher:
 """,
 )
 @published_option
-@click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The public key of one who signs; repeated.",
-)
-@click.option("--threshold", default=2, show_default=True, help="How many must sign together.")
+@signers_options
 @click.option(
     "--publisher-key",
     "publishers",
@@ -92,15 +106,7 @@ Example:
 )
 @click.argument("blocks", nargs=-1, required=True, metavar="BLOCK...")
 @published_option
-@click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    required=True,
-    type=click.Path(path_type=Path),
-    help="The public key of one who signs; repeated.",
-)
-@click.option("--threshold", default=2, show_default=True, help="How many must sign together.")
+@signers_options
 @proposal_option
 def delegate(
     blocks: tuple[str, ...],

@@ -52,6 +52,11 @@ def command() -> None:
     """
 
 
+take_over_option = click.option(
+    "--take-over", is_flag=True, help="Take the lease from a controller that has stopped."
+)
+
+
 @command.command(
     epilog="""
 \b
@@ -70,9 +75,7 @@ Exit codes: 0 closed everywhere, 1 not on some site, 4 somebody else is at work 
 @click.option("--reason", required=True, help="Why, for mitigations.yml and the history.")
 @click.option("--advisory", default="", help="The vulnerability, as audit names it.")
 @click.option("--identifier", default="", help="What to call it; default: from what it closes.")
-@click.option(
-    "--take-over", is_flag=True, help="Take the lease from a controller that has stopped."
-)
+@take_over_option
 @fleet_option
 @format_option
 def add(
@@ -127,9 +130,7 @@ def add(
 @command.command()
 @click.argument("identifier")
 @click.option("--reason", required=True, help="Why it may be opened, for the history.")
-@click.option(
-    "--take-over", is_flag=True, help="Take the lease from a controller that has stopped."
-)
+@take_over_option
 @fleet_option
 @format_option
 def lift(
@@ -160,9 +161,7 @@ def lift(
 @command.command()
 @sites_argument
 @click.option("--reason", default="", help="Why, for the history.")
-@click.option(
-    "--take-over", is_flag=True, help="Take the lease from a controller that has stopped."
-)
+@take_over_option
 @fleet_option
 @format_option
 def apply(
