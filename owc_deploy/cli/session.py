@@ -43,6 +43,15 @@ def open_session(fleet_root: Path, *, last_verified_will_do: bool = False) -> Se
     return Session(fleet, catalogue, AnsibleExecutor(fleet))
 
 
+def read_again(session: Session) -> Session:
+    """Return a session with the fleet's documents as they are now, and the same catalogue.
+
+    Raises DocumentsInvalidError.
+    """
+    fleet = load_fleet(session.fleet.root)
+    return Session(fleet, session.catalogue, AnsibleExecutor(fleet))
+
+
 def catalogue_of(fleet: Fleet, *, last_verified_will_do: bool = False) -> Catalogue:
     """Return the fleet's catalogue, telling what is to be told of it.
 

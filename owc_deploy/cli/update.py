@@ -11,7 +11,7 @@ from owc_deploy.cli.lock import narrate_holds
 from owc_deploy.cli.options import fleet_option, format_option
 from owc_deploy.cli.plan import exit_code, planned
 from owc_deploy.cli.plan_view import print_plan
-from owc_deploy.cli.session import open_session
+from owc_deploy.cli.session import open_session, read_again
 from owc_deploy.cli.view import narrate, print_json
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.models import Fleet
@@ -51,7 +51,7 @@ def command(
         if result.lock is not None and not result.is_written:
             write_lock(fleet, result.lock)
         _narrate(result)
-    plan = planned(open_session(fleet_root), tuple(named), ())
+    plan = planned(read_again(session), tuple(named), ())
     if output_format == "json":
         print_json(plan_to_document(plan))
     else:
