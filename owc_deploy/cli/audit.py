@@ -31,7 +31,7 @@ from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet, Lock
 from owc_deploy.fleet.secrets import read_secret
 from owc_deploy.rollout.observe import check_sites
-from owc_deploy.store import Store, open_store
+from owc_deploy.store import Store, open_fleet_store
 
 SCHEMA_VERSION = 1
 FOLDER = "advisories"
@@ -110,7 +110,7 @@ def command(
     """
     fleet = load_fleet(fleet_root)
     named = check_sites(fleet, sites)
-    store = open_store(fleet.settings.state)
+    store = open_fleet_store(fleet)
     if show_history:
         _print_history(store, fleet, named, output_format)
         return 0

@@ -11,7 +11,7 @@ import click
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.view import print_json
 from owc_deploy.fleet.load import load_fleet
-from owc_deploy.store import open_store
+from owc_deploy.store import open_fleet_store
 from owc_deploy.store.models import RecordedOutcome
 
 SCHEMA_VERSION = 1
@@ -44,7 +44,7 @@ def command(sites: tuple[str, ...], limit: int, fleet_root: Path, output_format:
     `running`: the run is at work now. `interrupted`: it was killed before it could say how it
     ended; `owc-deploy status` looks at the servers themselves.
     """
-    store = open_store(load_fleet(fleet_root).settings.state)
+    store = open_fleet_store(load_fleet(fleet_root))
     outcomes = store.history.outcomes(*sites, limit=limit)
     if output_format == "json":
         print_json(

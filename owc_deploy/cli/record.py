@@ -11,7 +11,7 @@ from owc_deploy.cli.view import narrate
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import SiteOutcome
 from owc_deploy.rollout.apply import GOOD
-from owc_deploy.store import open_store
+from owc_deploy.store import open_fleet_store
 from owc_deploy.store.models import Intent
 
 
@@ -47,7 +47,7 @@ def recorded_run(
     Raises LeaseHeldError when somebody else is changing the fleet, StateError when the history
     cannot be written: nothing is changed then.
     """
-    store = open_store(fleet.settings.state)
+    store = open_fleet_store(fleet)
     with store.lease(
         lease_name, reason=reason or verb, take_over=take_over, narrate=narrate
     ) as lease:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from owc_deploy.execution.ansible import AnsibleExecutor
 from owc_deploy.execution.ports import Executor, Progress, ProgressCallback
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
+from owc_deploy.store.actor import this_actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def now() -> datetime:
 
 def operator() -> str:
     """Return who is at work, for the history: user and machine."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    return this_actor()
 
 
 @contextmanager

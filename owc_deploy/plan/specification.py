@@ -39,10 +39,14 @@ def specification(manifest: Manifest, lock: Lock, catalogue: Catalogue) -> dict[
     }
 
 
+def canonical_json(document: Any) -> str:
+    """Return the one way to write a document as JSON: sorted keys, no spaces."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical_sha256(document: Any) -> str:
-    """Return the SHA-256 of a document's canonical JSON: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """Return the SHA-256 of a document's canonical JSON in UTF-8."""
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 
 
 def _artefact(artefact: LockedArtefact) -> dict[str, Any]:

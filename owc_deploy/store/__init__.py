@@ -1,4 +1,4 @@
-"""History and leases. `open_store` is the way in.
+"""History, leases and audit log. `open_fleet_store` is the way in.
 
 SQLAlchemy takes 0.3 s to import, so nothing here does until a store is opened.
 """
@@ -13,9 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from owc_deploy.fleet.models import Fleet
+from owc_deploy.store.actor import this_actor
 from owc_deploy.store.times import utc_now
 
 if TYPE_CHECKING:
+    from owc_deploy.store.audit import AuditLog
     from owc_deploy.store.database import Database
     from owc_deploy.store.findings import Findings
     from owc_deploy.store.history import History
@@ -28,6 +31,7 @@ class Store:
 
     history: History
     findings: Findings
+    audit: AuditLog
     _database: Database
     _clock: Callable[[], datetime]
 
@@ -59,19 +63,34 @@ def warm_up() -> None:
     ).start()
 
 
-def open_store(path: Path, *, clock: Callable[[], datetime] = utc_now) -> Store:
-    """Open the store in this file (`FleetSettings.state`), making it when it is not there.
+def open_fleet_store(fleet: Fleet) -> Store:
+    """Open the store that fleet.yml names, making it when it is not there.
 
     Raises StateError when it cannot be used.
     """
+    return open_store(fleet.settings.state)
+
+
+def open_store(
+    path: Path, *, clock: Callable[[], datetime] = utc_now, actor: str | None = None
+) -> Store:
+    """Open the store in this file, making it when it is not there.
+
+    `actor` is who the audit log says was at work; left out, the user of this process.
+
+    Raises StateError when it cannot be used.
+    """
+    from owc_deploy.store.audit import AuditLog  # noqa: PLC0415
     from owc_deploy.store.database import Database  # noqa: PLC0415
     from owc_deploy.store.findings import Findings  # noqa: PLC0415
     from owc_deploy.store.history import History  # noqa: PLC0415
 
     database = Database(path)
+    audit = AuditLog(database, clock, actor or this_actor())
     return Store(
-        history=History(database, clock),
+        history=History(database, clock, audit),
         findings=Findings(database, clock),
+        audit=audit,
         _database=database,
         _clock=clock,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -12,10 +13,13 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from owc_deploy import __version__
 from owc_deploy.plan.models import SiteOutcome
+from owc_deploy.plan.specification import canonical_sha256
+from owc_deploy.store.audit import OUTCOME, RUN_BEGUN, RUN_ENDED, AuditLog, NewEntry
 from owc_deploy.store.database import Database
 from owc_deploy.store.models import INTERRUPTED, RUNNING, Intent, RecordedOutcome, Run
 from owc_deploy.store.tables import leases, runs, site_outcomes
 from owc_deploy.store.times import as_text
+from owc_deploy.store.values import storable_json, storable_text
 
 _GOOD = ("ok", "changed")
 
@@ -24,12 +28,14 @@ class History:
     """What was done, by whom and how it ended.
 
     A run is written down before it acts. One that never said how it ended is `running` as long as
-    the lease it began under is held, and `interrupted` afterwards. Every method raises StateError.
+    the lease it began under is held, and `interrupted` afterwards. The audit log gets an entry of
+    everything written down, in the same transaction. Every method raises StateError.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(self, database: Database, clock: Callable[[], datetime], audit: AuditLog) -> None:
         self._database = database
         self._clock = clock
+        self._audit = audit
 
     def begin_run(
         self,
@@ -40,38 +46,45 @@ class History:
         reason: str = "",
         intents: Iterable[Intent] = (),
         fencing_token: int | None = None,
+        rollout_id: str = "",
     ) -> int:
         """Write down what is about to be done and return the run's number."""
+        begun = {
+            "verb": verb,
+            "plan_id": plan_id,
+            "operator": operator,
+            "reason": storable_text(reason),
+            "tool_version": __version__,
+            "fencing_token": fencing_token,
+        }
+        intended = [asdict(intent) for intent in intents]
         with self._database.writing() as connection:
             statement = insert(runs).values(
-                verb=verb,
-                plan_id=plan_id,
-                operator=operator,
-                reason=reason,
-                started_at=as_text(self._clock()),
-                tool_version=__version__,
-                fencing_token=fencing_token,
+                **begun, started_at=as_text(self._clock()), rollout_id=rollout_id
             )
             run_id = int(connection.execute(statement.returning(runs.c.id)).scalar_one())
-            rows = [
-                {"run_id": run_id, "site": item.site, "server": item.server, "ring": item.ring}
-                for item in intents
-            ]
-            if rows:
+            if intended:
+                rows = [{"run_id": run_id, **intent} for intent in intended]
                 connection.execute(insert(site_outcomes), rows)
+            body = {"run_id": run_id, **begun, "intents": intended}
+            self._audit.append_within(connection, NewEntry(RUN_BEGUN, body, rollout_id=rollout_id))
         return run_id
 
     def record_outcome(self, run_id: int, outcome: SiteOutcome) -> None:
-        """Write down how a run ended for one site."""
-        values = {
+        """Write down how a run ended for one site.
+
+        The audit log gets only the hash of `details`, which may be large: see `details_sha256`.
+        """
+        details = storable_json(outcome.details)
+        facts = {
             "server": outcome.server,
             "outcome": outcome.outcome,
-            "message": outcome.message,
+            "message": storable_text(outcome.message),
             "release_id": outcome.release_id,
             "previous_release_id": outcome.previous_release_id,
             "seconds": outcome.seconds,
-            "details": json.dumps(dict(outcome.details), sort_keys=True, default=str),
         }
+        values = {**facts, "details": json.dumps(details, sort_keys=True)}
         statement = insert_or_update(site_outcomes).values(
             run_id=run_id, site=outcome.site, ring="", **values
         )
@@ -79,15 +92,24 @@ class History:
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["run_id", "site"], set_=values)
             )
+            rollout = select(runs.c.rollout_id).where(runs.c.id == run_id)
+            body = {"run_id": run_id, **facts, "details_sha256": details_sha256(details)}
+            self._audit.append_within(
+                connection,
+                NewEntry(OUTCOME, body, outcome.site, connection.execute(rollout).scalar_one()),
+            )
 
     def finish_run(self, run_id: int, outcome: str) -> None:
         """Write down that a run has ended; `outcome` is `ok`, `changed` or `failed`."""
         with self._database.writing() as connection:
-            connection.execute(
+            statement = (
                 update(runs)
                 .where(runs.c.id == run_id)
                 .values(finished_at=as_text(self._clock()), outcome=outcome)
             )
+            rollout_id = connection.execute(statement.returning(runs.c.rollout_id)).scalar_one()
+            body = {"run_id": run_id, "outcome": outcome}
+            self._audit.append_within(connection, NewEntry(RUN_ENDED, body, rollout_id=rollout_id))
 
     def runs(self, *, limit: int = 50) -> tuple[Run, ...]:
         """Return the newest runs, newest first."""
@@ -134,6 +156,11 @@ class History:
             leases.c.expires_at > as_text(self._clock()),
         )
         return select(func.count()).select_from(leases).where(held).scalar_subquery().label("alive")
+
+
+def details_sha256(details: Mapping[str, Any]) -> str:
+    """Return the hash by which the audit log knows the details of an outcome."""
+    return canonical_sha256(storable_json(details))
 
 
 _LABELLED: Sequence[Any] = tuple(column.label(f"site_{column.name}") for column in site_outcomes.c)

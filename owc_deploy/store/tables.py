@@ -19,6 +19,7 @@ runs = Table(
     Column("outcome", String),
     Column("tool_version", String),
     Column("fencing_token", Integer),
+    Column("rollout_id", String),
 )
 
 site_outcomes = Table(
@@ -66,4 +67,18 @@ findings = Table(
     Column("patched_at", String),
     Column("names", String),
     Column("standing", String),
+)
+
+audit_log = Table(
+    "audit_log",
+    _METADATA,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("at", String),
+    Column("kind", String),
+    Column("actor", String),
+    Column("rollout_id", String),
+    Column("site", String),
+    Column("body", String),
+    Column("previous_sha256", String),
+    Column("sha256", String),
 )
