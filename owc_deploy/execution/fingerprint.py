@@ -10,6 +10,8 @@ from pathlib import Path
 from owc_deploy.fleet.models import Server
 from owc_deploy.resources import resource_folder
 
+# What only the controller reads does not change how a server is prepared.
+_NOT_READ_BY_ROLES = frozenset({"owc_supplier"})
 # Tests of a role do not change what it does to a server.
 _IGNORED = frozenset({"molecule", "__pycache__", "README.md"})
 
@@ -22,7 +24,9 @@ def provision_fingerprint(server: Server) -> str:
     """
     prefixes = ("owc_", *(f"{role.name}_" for role in resource_folder("roles").iterdir()))
     variables = {
-        name: value for name, value in server.variables.items() if name.startswith(prefixes)
+        name: value
+        for name, value in server.variables.items()
+        if name.startswith(prefixes) and name not in _NOT_READ_BY_ROLES
     }
     document = json.dumps(
         {"content": _content_hash(), "variables": variables}, sort_keys=True, default=str

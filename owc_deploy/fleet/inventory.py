@@ -212,4 +212,5 @@ def _server(
         groups=tuple(sorted(groups - {"all"})),
         php_versions=tuple(variables.get("owc_php_versions") or DEFAULT_PHP_VERSIONS),
         variables=variables,
+        supplier=variables.get("owc_supplier") or "",
     )

@@ -15,6 +15,7 @@ from owc_deploy.fleet.models import (
     Administrator,
     AdvisoryFeed,
     BlockChoice,
+    FailureBudget,
     Fleet,
     FleetSettings,
     FreezeDays,
@@ -24,7 +25,9 @@ from owc_deploy.fleet.models import (
     Page,
     Redirect,
     Ring,
+    RolloutLimits,
     SecretReference,
+    Share,
     SignedCatalogue,
     SiteGate,
     SiteServers,
@@ -33,6 +36,7 @@ from owc_deploy.fleet.models import (
     Tls,
     Window,
 )
+from owc_deploy.fleet.rings import rings_of
 from owc_deploy.fleet.schema_check import SchemaName
 
 FLEET_FILE = Path("fleet.yml")
@@ -89,11 +93,12 @@ def check_fleet(root: Path) -> tuple[Fleet | None, tuple[Problem, ...]]:
         problems += (documents.to_problem(finding, raw[finding.file]),)
     if problems or settings is None or servers is None:
         return (None, tuple(sorted(problems)))
+    built = build_settings(settings.data, root)
     fleet = Fleet(
         root=root,
-        settings=build_settings(settings.data, root),
+        settings=built,
         servers=servers,
-        manifests={site.data["site"]: build_manifest(site) for site in sites},
+        manifests={site.data["site"]: build_manifest(site, built.rings) for site in sites},
         locks={lock.data["site"]: locks.build_lock(lock.data) for lock in locked},
         mitigations=mitigations.build_mitigations(closed),
     )
@@ -139,7 +144,7 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
         else _absolute(root, data["catalogue"]),
         signed_catalogue=signed,
         state=state,
-        rings=tuple(Ring(**ring) for ring in data["rings"]),
+        rings=tuple(map(_ring, data["rings"])),
         age_identity=_absolute(root, data["age_identity"]) if "age_identity" in data else None,
         vault_password_file=_absolute(root, data["vault_password_file"])
         if "vault_password_file" in data
@@ -162,7 +167,25 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
             )
             for days in data.get("freeze_days", ())
         ),
+        rollouts=RolloutLimits(**data.get("rollouts", {})),
     )
+
+
+def _ring(ring: Mapping[str, Any]) -> Ring:
+    budget = {what: _share(allowed) for what, allowed in ring.get("failure_budget", {}).items()}
+    return Ring(
+        **{
+            **ring,
+            "waves": tuple(map(_share, ring.get("waves", ()))),
+            "failure_budget": FailureBudget(**budget),
+        }
+    )
+
+
+def _share(written: int | str) -> Share:
+    if isinstance(written, int):
+        return Share(written)
+    return Share(int(written.removesuffix("%")), is_percentage=True)
 
 
 def _tier(name: str, tier: Mapping[str, Any]) -> SlaTier:
@@ -200,12 +223,13 @@ def _absolute(root: Path, text: str) -> Path:
     return root / Path(text).expanduser()
 
 
-def build_manifest(document: Document) -> Manifest:
-    """Make a manifest from a document that keeps to the schema."""
+def build_manifest(document: Document, rings: Iterable[Ring]) -> Manifest:
+    """Make a manifest from a document that keeps to the schema and to the rules."""
     # Absent keys take the model's own defaults, so that each default stands in one place only.
     optional = {
         key: document.data[key]
         for key in (
+            "labels",
             "sla_tier",
             "title",
             "locale",
@@ -225,7 +249,8 @@ def build_manifest(document: Document) -> Manifest:
         environment=data["environment"],
         url=data["url"].rstrip("/"),
         servers=SiteServers(tuple(data["servers"]["web"]), tuple(data["servers"]["database"])),
-        ring=data["ring"],
+        # There is one at most: the rules refuse a site in two.
+        ring=next(iter(rings_of(data.get("ring", ""), data.get("labels", {}), rings)), ""),
         php=data["php"],
         wordpress=data["wordpress"],
         theme=ThemeChoice(**_with_hold(data["theme"])),

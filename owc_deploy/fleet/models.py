@@ -143,6 +143,7 @@ class Manifest:
     `source` is the file it was read from and `sha256` the hash of that file's bytes. `settings`
     maps WordPress option names to values that the manifest owns, as for a block.
     `without_guarantee` maps blocks that are taken although their guarantee lapsed to the reason.
+    `ring` is the ring the site is in, by its own word or by its labels; empty: in none.
     """
 
     site: str
@@ -150,13 +151,14 @@ class Manifest:
     environment: Environment
     url: str
     servers: SiteServers
-    ring: str
     php: str
     wordpress: str
     theme: ThemeChoice
     tls: Tls
     source: Path
     sha256: str
+    ring: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
     sla_tier: str | None = None
     title: str | None = None
     aliases: tuple[str, ...] = ()
@@ -179,10 +181,70 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A number of sites, or a percentage of a ring's sites."""
+
+    number: int
+    is_percentage: bool = False
+
+    def rounded_up(self, sites: int) -> int:
+        """Return how many of a ring's sites make a wave: at least one, at most all of them."""
+        wanted = -(-sites * self.number // 100) if self.is_percentage else self.number
+        return max(1, min(wanted, sites))
+
+    def rounded_down(self, sites: int) -> int:
+        """Return how many of a ring's sites are allowed: at least none, at most all of them."""
+        allowed = sites * self.number // 100 if self.is_percentage else self.number
+        return max(0, min(allowed, sites))
+
+    def __str__(self) -> str:
+        return f"{self.number}%" if self.is_percentage else str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureBudget:
+    """How many of a ring's sites may end badly before the rollout halts, by how they ended.
+
+    `failed`: failed, and rolled back. `inconclusive`: not known. `unreachable`: unreachable, busy
+    and not attempted, once they were tried often enough.
+    """
+
+    failed: Share = Share(0)
+    inconclusive: Share = Share(0)
+    unreachable: Share = Share(25, is_percentage=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Ring:
-    """A named group of sites; rings are walked in the order of fleet.yml."""
+    """A named group of sites, and how a rollout goes through them.
+
+    Rings are walked in the order of fleet.yml. Sites that have all of `labels` are in the ring
+    without naming it. `waves` are the sizes of the waves; the last repeats until every site had its
+    turn, and without any the ring is one wave. `undo_since` is this ring or an earlier one: when
+    the failure budget is exceeded, everything that the rollout changed since that ring is rolled
+    back. `None`: only the failing sites, which their own transactions undid.
+    """
 
     name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    waves: tuple[Share, ...] = ()
+    soak_minutes: int = 0
+    failure_budget: FailureBudget = field(default_factory=FailureBudget)
+    undo_since: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutLimits:
+    """How much a rollout does at once, and how often it tries a site that cannot be reached.
+
+    `attempts` counts the first. Suppliers are those of `Server.supplier`; `None`: no limit.
+    """
+
+    sites_at_once: int = 8
+    sites_at_once_per_server: int = 2
+    sites_at_once_per_supplier: int | None = None
+    attempts: int = 3
+    pause_between_attempts_seconds: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +337,7 @@ class FleetSettings:
     advisories: tuple[AdvisoryFeed, ...] = ()
     sla_tiers: Mapping[str, SlaTier] = field(default_factory=dict)
     freeze_days: tuple[FreezeDays, ...] = ()
+    rollouts: RolloutLimits = field(default_factory=RolloutLimits)
 
     def tier_of(self, manifest: Manifest) -> SlaTier:
         """Return the tier of a site: the one it names, or `default`, which need not be written."""
@@ -287,13 +350,15 @@ class Server:
     """A machine of servers.yml, with the variables that this tool reads.
 
     `php_versions` are the PHP branches the server offers (`owc_php_versions`), such as `8.2`.
-    `variables` are all its Ansible variables, group variables included.
+    `variables` are all its Ansible variables, group variables included. `supplier` is who hosts it
+    (`owc_supplier`), empty when that is not said.
     """
 
     name: str
     groups: tuple[str, ...]
     php_versions: tuple[str, ...]
     variables: Mapping[str, Any] = field(default_factory=dict)
+    supplier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def read(root: Path, files: dict[str, str]) -> dict[str, Server]:
 FILES = {
     "servers.yml": NESTED,
     "group_vars/all.yml": "from_file: all\nwho: all-file\n",
-    "group_vars/web/a.yml": "from_file: web\n",
+    "group_vars/web/a.yml": "from_file: web\nowc_supplier: supplier-nl\n",
     "group_vars/web/b.yml": "from_file: web-b\n",
     "group_vars/fast": "deep: fast\n",
     "host_vars/web1.yml": "who: host-file\nowc_php_versions: [8.4]\n",
@@ -82,6 +82,11 @@ def test_php_versions_come_from_the_merged_variables(tmp_path: Path) -> None:
     assert servers["web3"].php_versions == ("8.2",)
     assert servers["web9"].groups == ("fast", "web")
     assert servers["lonely"].groups == ()
+
+
+def test_the_supplier_comes_from_the_merged_variables(tmp_path: Path) -> None:
+    servers = read(tmp_path, FILES)
+    assert [servers[name].supplier for name in ("web3", "lonely")] == ["supplier-nl", ""]
 
 
 def test_without_the_variable_the_distribution_s_php_is_assumed(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ def resolve(document: Any, *keys: str) -> dict[str, Any]:
 SITE = schema_check.schema("site")
 FLEET = schema_check.schema("fleet")
 LOCK = schema_check.schema("lock")
+RING = resolve(FLEET, "properties", "rings", "items")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,9 @@ LOCK = schema_check.schema("lock")
             set(),
             set(),
         ),
-        (models.Ring, resolve(FLEET, "properties", "rings", "items"), set(), set()),
+        (models.Ring, RING, set(), set()),
+        (models.FailureBudget, resolve(RING, "properties", "failure_budget"), set(), set()),
+        (models.RolloutLimits, resolve(FLEET, "properties", "rollouts"), set(), set()),
         (
             models.SlaTier,
             FLEET["properties"]["sla_tiers"]["additionalProperties"],
@@ -172,6 +175,8 @@ def test_models_and_schemas_name_the_same_keys(
         default = field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()
+        if isinstance(default, models.Share):
+            default = str(default) if default.is_percentage else default.number
         if "default" in written and default is not dataclasses.MISSING:
             empty = default in ((), {}, models.SiteGate())
             assert written["default"] == default or (empty and not written["default"]), field.name
@@ -194,7 +199,9 @@ JSON = st.recursive(
     | st.booleans()
     | st.integers(-5, 700)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(["", "voorbeeld", "a b", "https://www.voorbeeld.example", "8.2\n", "acme"]),
+    | st.sampled_from(
+        ["", "voorbeeld", "a b", "https://www.voorbeeld.example", "8.2\n", "acme", "25%", "101%"]
+    ),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -240,9 +247,14 @@ FULL = {
     },
     "blocks": SITE["properties"]["blocks"]["examples"][0],
 }
+FULL_RING = {key: part["examples"][0] for key, part in RING["properties"].items()}
+FULL_FLEET = {
+    **{key: part["examples"][0] for key, part in FLEET["properties"].items()},
+    "rings": [FULL_RING],
+}
 DOCUMENTS: dict[SchemaName, Any] = {
     "site": FULL,
-    "fleet": FLEET["examples"][0],
+    "fleet": FULL_FLEET,
     "lock": LOCK["examples"][0],
     "servers": {
         "all": {"vars": {"owc_php_versions": ["8.2"], "owc_ssh_port": 22}},
