@@ -31,6 +31,7 @@ VERBS = {
     "status": "status",
     "when": "when",
     "history": "history",
+    "audit-log": "audit_log",
     "logs": "logs",
     "access": "access",
     "mitigate": "mitigate",

@@ -11,10 +11,25 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from owc_deploy.errors import StateError
 from owc_deploy.plan.specification import canonical_sha256
 
 NO_SHA256 = "0" * 64
-Break = Literal["missing", "out-of-order", "altered", "not-following", "truncated", "not-as-noted"]
+Break = Literal[
+    "missing",
+    "out-of-order",
+    "altered",
+    "not-following",
+    "truncated",
+    "not-as-noted",
+    "unreadable",
+]
+
+
+class NotAnEntryError(StateError):
+    """A line of an exported log is no entry, or not written as an export writes it."""
+
+    reference = "not-an-entry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +89,7 @@ def entry_sha256(entry: AuditEntry) -> str:
 
 
 def as_document(entry: AuditEntry) -> dict[str, Any]:
-    """Return an entry as the JSON object that an exported log has on each line."""
+    """Return an entry as a JSON object, in the order of its fields."""
     return {field.name: getattr(entry, field.name) for field in fields(entry)}
 
 
@@ -85,11 +100,14 @@ def verify_chain(entries: Iterable[AuditEntry], expected: Head | None = None) ->
     does one that was written anew from some entry on.
     """
     head = Head()
-    for entry in entries:
-        broken = _break_at(entry, head, expected)
-        if broken is not None:
-            return ChainReport(head, broken)
-        head = Head(entry.number, entry.sha256)
+    try:
+        for entry in entries:
+            broken = _break_at(entry, head, expected)
+            if broken is not None:
+                return ChainReport(head, broken)
+            head = Head(entry.number, entry.sha256)
+    except NotAnEntryError as error:
+        return ChainReport(head, ChainBreak(head.number + 1, "unreadable", error.message))
     if expected is not None and head.number < expected.number:
         message = f"the log ends at entry {head.number}; entry {expected.number} was noted before"
         return ChainReport(head, ChainBreak(head.number + 1, "truncated", message))
