@@ -30,17 +30,23 @@ class Document:
     """A document that could be parsed.
 
     `file` is relative to the fleet's folder; `data` holds only what keeps to the schema: a broken
-    value of a mapping is absent, a broken item of a list is `None`.
+    value of a mapping is absent, a broken item of a list is `None`. `broken` are the places where
+    it does not keep to the schema.
     """
 
     file: Path
     raw: bytes
     data: dict[str, Any]
+    broken: frozenset[PathKeys] = frozenset()
 
     @property
     def sha256(self) -> str:
         """The hash of the file's bytes."""
         return hashlib.sha256(self.raw).hexdigest()
+
+    def is_whole(self, *path: str | int) -> bool:
+        """Return whether everything at and below a place keeps to the schema."""
+        return not any(place[: len(path)] == path for place in self.broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,8 @@ def parse_document(
     ]
     if not isinstance(reading.data, dict):
         return (None, tuple(problems))
-    return (Document(file, raw, _without(reading.data, broken)), tuple(problems))
+    places = frozenset(violation.path for violation in broken)
+    return (Document(file, raw, _without(reading.data, broken), places), tuple(problems))
 
 
 def to_problem(finding: Finding, raw: bytes) -> Problem:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from owc_deploy.fleet import window_rules
+from owc_deploy.fleet import ring_rules, window_rules
 from owc_deploy.fleet.constraints import parse_constraint
 from owc_deploy.fleet.documents import Document, Finding, closest
 from owc_deploy.fleet.models import Server
@@ -91,18 +91,12 @@ class Documents:
     locks: tuple[Document, ...]
     site_names: frozenset[str]
 
-    @functools.cached_property
-    def rings(self) -> tuple[str, ...] | None:
-        """The names of the rings, `None` when they are not known."""
-        if self.fleet is None or "rings" not in self.fleet.data:
-            return None
-        return tuple(ring["name"] for ring in self.fleet.data["rings"] if ring and "name" in ring)
-
 
 def findings(documents: Documents) -> Iterator[Finding]:
     """Hold every rule against the documents."""
     if documents.fleet is not None:
-        yield from _rings(documents.fleet)
+        yield from ring_rules.findings(documents.fleet)
+        yield from ring_rules.site_findings(documents.sites, documents.fleet)
         yield from window_rules.findings(documents.fleet)
     for site in documents.sites:
         for rule in _SITE_RULES:
@@ -116,22 +110,6 @@ def findings(documents: Documents) -> Iterator[Finding]:
 Wrong = tuple[PathKeys, str, str, str]
 
 
-def _rings(fleet: Document) -> Iterator[Finding]:
-    seen: set[str] = set()
-    for number, ring in enumerate(fleet.data.get("rings", ())):
-        name = (ring or {}).get("name")
-        if name in seen:
-            yield Finding(
-                fleet.file,
-                ("rings", number, "name"),
-                "duplicate-ring",
-                f"the ring `{name}` is listed twice",
-                "list it once",
-            )
-        if name:
-            seen.add(name)
-
-
 def _file_name(site: Document, _: Documents) -> Iterator[Wrong]:
     name = site.data.get("site")
     if name is not None and name != site.file.stem:
@@ -140,17 +118,6 @@ def _file_name(site: Document, _: Documents) -> Iterator[Wrong]:
             "site-name",
             f"the file is called {site.file.name}, the site `{name}`",
             f"site: {site.file.stem}, or rename the file to {name}.yml",
-        )
-
-
-def _ring(site: Document, documents: Documents) -> Iterator[Wrong]:
-    ring = site.data.get("ring")
-    if ring is not None and documents.rings is not None and ring not in documents.rings:
-        yield (
-            ("ring",),
-            "unknown-ring",
-            f"`{ring}` is not a ring of fleet.yml",
-            closest(ring, documents.rings),
         )
 
 
@@ -411,7 +378,6 @@ def _tls(site: Document, _: Documents) -> Iterator[Wrong]:
 
 _SITE_RULES: tuple[Callable[[Document, Documents], Iterable[Wrong]], ...] = (
     _file_name,
-    _ring,
     _sla_tier,
     _servers,
     _one_server,

@@ -150,6 +150,18 @@ def test_sites_stand_in_the_order_of_their_rings() -> None:
     assert [site.site for site in plan.sites] == ["zundert", "altena"]
 
 
+def test_sites_in_no_ring_stand_last() -> None:
+    plan = planned(
+        fleet(
+            manifest("altena", ring="", environment="test"),
+            manifest("zundert"),
+            locks=(lock("altena"), lock("zundert")),
+        ),
+        server(),
+    )
+    assert [(site.site, site.ring) for site in plan.sites] == [("zundert", "all"), ("altena", "")]
+
+
 def test_an_internal_certificate_is_asked_for_when_there_is_none() -> None:
     wanted = manifest(tls=Tls("internal"))
     plan = planned(fleet(wanted, locks=(lock(),)), server({"heusden": live_site(wanted, lock())}))

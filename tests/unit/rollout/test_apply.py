@@ -77,6 +77,18 @@ def test_servers_are_prepared_then_rings_in_their_order(simulator: FleetSimulato
     assert [outcome.site for outcome in recorded] == ["heusden", "altena", "zundert"]
 
 
+def test_sites_in_no_ring_come_last(simulator: FleetSimulator) -> None:
+    made = two_servers(ring="", environment="test")
+    result, recorded = applied(made, simulator)
+    assert result.succeeded
+    assert [outcome.site for outcome in recorded] == ["heusden", "altena", "zundert"]
+    assert [call for call in simulator.calls if call[0] == "release"] == [
+        ("release", ("web2",)),
+        ("release", ("web1",)),
+        ("release", ("web1",)),
+    ]
+
+
 def test_nothing_to_do_means_nothing_done(simulator: FleetSimulator) -> None:
     applied(two_servers(), simulator)
     before = len(simulator.calls)
