@@ -70,6 +70,13 @@ class DocumentsInvalidError(OwcError):
         self.problems = tuple(sorted(problems))
 
 
+class LockRefusedError(OwcError):
+    """No set of releases does for a site what is asked."""
+
+    reference = "lock-refused"
+    exit_code = 3
+
+
 class CatalogueError(OwcError):
     """The catalogue, or an artefact offered to it, cannot be trusted or read."""
 

@@ -27,6 +27,7 @@ VERBS = {
     "plan": "plan",
     "apply": "apply",
     "update": "update",
+    "rollout": "rollout",
     "rollback": "rollback",
     "status": "status",
     "when": "when",

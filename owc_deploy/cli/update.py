@@ -50,7 +50,7 @@ def command(
     for result in results:
         if result.lock is not None and not result.is_written:
             write_lock(fleet, result.lock)
-        _narrate(result)
+        narrate_relocked(result)
     plan = planned(read_again(session), tuple(named), ())
     if output_format == "json":
         print_json(plan_to_document(plan))
@@ -71,7 +71,8 @@ def _sites_with(fleet: Fleet, blocks: tuple[str, ...]) -> list[str]:
     return found
 
 
-def _narrate(result: Relocked) -> None:
+def narrate_relocked(result: Relocked) -> None:
+    """Say what a renewed lock holds otherwise, or why it was refused."""
     for change in result.changes:
         before, after = change.before or "new", change.after or "gone"
         narrate(f"{result.site}: {change.name} {before} -> {after}")

@@ -44,6 +44,10 @@ class Opening:
     ends: datetime | None
     why: tuple[str, ...]
 
+    def is_over(self, moment: datetime) -> bool:
+        """Say whether it has ended at `moment`, an aware time."""
+        return self.ends is not None and self.ends <= moment
+
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:

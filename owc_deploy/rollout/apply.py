@@ -88,7 +88,7 @@ def apply_plan(
             # Kept with the outcome, so that the history tells what was known when it was done.
             more: dict[str, Any] = {"warnings": warned[told.site]} if told.site in warned else {}
             if told.outcome in GOOD and told.site in staying:
-                more["versions"] = _versions(fleet.locks[told.site])
+                more["versions"] = versions_of(fleet.locks[told.site])
             outcome = replace(told, details={**told.details, **more})
             outcomes.append(outcome)
             record(outcome)
@@ -115,13 +115,13 @@ def apply_plan(
             new = carry_out(sites)
         except OwcError as error:
             stopped = True
-            new = _unknown(sites, "inconclusive", _words(error))
+            new = _unknown(sites, "inconclusive", in_words(error))
         note(new)
     order = {site.site: index for index, site in enumerate(plan.sites)}
     return Applied(servers, tuple(sorted(outcomes, key=lambda outcome: order[outcome.site])))
 
 
-def _versions(lock: Lock) -> dict[str, str]:
+def versions_of(lock: Lock) -> dict[str, str]:
     """Return what is live when a plan made from this lock was carried out."""
     return {artefact.name: artefact.version for artefact in lock.artefacts}
 
@@ -137,7 +137,7 @@ def _private(
             try:
                 private += site_secrets(fleet, site.site, now)
             except SecretError as error:
-                refused[site.site] = _words(error)
+                refused[site.site] = in_words(error)
     return tuple(private), refused
 
 
@@ -154,7 +154,7 @@ def _provision(
     try:
         return executor.provision(needed, on_progress=on_progress)
     except OwcError as error:
-        return tuple(ServerOutcome(name, "failed", _words(error)) for name in needed)
+        return tuple(ServerOutcome(name, "failed", in_words(error)) for name in needed)
 
 
 def _obstacles(
@@ -201,7 +201,8 @@ def _unknown(sites: Iterable[SitePlan], word: OutcomeWord, message: str) -> tupl
     )
 
 
-def _words(error: OwcError) -> str:
+def in_words(error: OwcError) -> str:
+    """Return an error as the message of an outcome."""
     return f"{error.message} ({error.context})" if error.context else error.message
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from owc_deploy.store.findings import Findings
     from owc_deploy.store.history import History
     from owc_deploy.store.leases import Lease
+    from owc_deploy.store.rollouts import Rollouts
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Store:
     history: History
     findings: Findings
     audit: AuditLog
+    rollouts: Rollouts
     _database: Database
     _clock: Callable[[], datetime]
 
@@ -84,6 +86,7 @@ def open_store(
     from owc_deploy.store.database import Database  # noqa: PLC0415
     from owc_deploy.store.findings import Findings  # noqa: PLC0415
     from owc_deploy.store.history import History  # noqa: PLC0415
+    from owc_deploy.store.rollouts import Rollouts  # noqa: PLC0415
 
     database = Database(path)
     audit = AuditLog(database, clock, actor or this_actor())
@@ -91,6 +94,7 @@ def open_store(
         history=History(database, clock, audit),
         findings=Findings(database, clock),
         audit=audit,
+        rollouts=Rollouts(database, clock, audit),
         _database=database,
         _clock=clock,
     )

@@ -82,3 +82,19 @@ audit_log = Table(
     Column("previous_sha256", String),
     Column("sha256", String),
 )
+
+rollouts = Table(
+    "rollouts",
+    _METADATA,
+    Column("rollout_id", String, primary_key=True),
+    Column("started_at", String),
+    Column("document", String),
+    Column("ended", String),
+)
+
+rollout_sites = Table(
+    "rollout_sites",
+    _METADATA,
+    Column("rollout_id", String, primary_key=True),
+    Column("site", String, primary_key=True),
+)

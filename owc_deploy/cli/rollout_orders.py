@@ -1,0 +1,230 @@
+"""`owc-deploy rollout pause`, `resume`, `abort` and `retry`: what a person tells a rollout."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from owc_deploy.cli.options import change_options, fleet_option, format_option
+from owc_deploy.cli.rollout_view import print_report
+from owc_deploy.cli.rollout_walk import (
+    EXIT_HALTED,
+    choose,
+    current_report,
+    finish,
+    walk_on,
+    walk_options,
+)
+from owc_deploy.cli.session import open_session
+from owc_deploy.cli.view import confirm, narrate, print_json
+from owc_deploy.fleet.load import load_fleet
+from owc_deploy.rollout import orders
+from owc_deploy.rollout.journal import StoreJournal, read
+from owc_deploy.rollout.models import NewEvent
+from owc_deploy.store import Store, open_fleet_store
+
+_rollout_argument = click.argument("rollout_id", default="", metavar="[ROLLOUT]")
+_reason_option = click.option("--reason", default="", help="Why, for the audit log.")
+
+
+@click.command(
+    "pause",
+    epilog="""
+\b
+Examples:
+  owc-deploy rollout pause
+  owc-deploy rollout pause 20261127T001500Z-1a2b3c4d --reason "the help desk is called"
+""",
+)
+@_rollout_argument
+@_reason_option
+@fleet_option
+@format_option
+def pause_command(rollout_id: str, reason: str, fleet_root: Path, output_format: str) -> int:
+    """Let what is under way end, and begin nothing more until `resume`."""
+    fleet = load_fleet(fleet_root)
+    store = open_fleet_store(fleet)
+    chosen = choose(store, rollout_id)
+    _order(store, chosen, orders.pause(read(store, chosen), reason))
+    document = current_report(fleet, store, read(store, chosen))
+    print_json(document) if output_format == "json" else print_report(document)
+    return 0
+
+
+@click.command(
+    "resume",
+    epilog="""
+\b
+Examples:
+  owc-deploy rollout resume
+  owc-deploy rollout resume --scheduled --yes
+  owc-deploy rollout resume 20261127T001500Z-1a2b3c4d --accept-failures --reason "two known sites"
+
+Exit codes: as those of `rollout start`.
+""",
+)
+@_rollout_argument
+@click.option(
+    "--scheduled",
+    is_flag=True,
+    help="Walk on every rollout that waits or was cut off; leave those that were paused or halted.",
+)
+@click.option(
+    "--accept-failures",
+    is_flag=True,
+    help="Leave the sites that went wrong so far as they are, and out of the budgets.",
+)
+@walk_options
+@fleet_option
+@format_option
+@change_options
+def resume_command(
+    rollout_id: str,
+    scheduled: bool,
+    accept_failures: bool,
+    patience: timedelta | None,
+    detailed_exitcode: bool,
+    fleet_root: Path,
+    output_format: str,
+    yes: bool,
+    reason: str,
+    take_over: bool,
+) -> int:
+    """Go on with a rollout that was paused, that waits, or whose controller was cut off.
+
+    The servers are asked what became of sites that were being changed: none is changed twice.
+    """
+    session = open_session(fleet_root)
+    store = open_fleet_store(session.fleet)
+    with closing(session.executor):
+        if scheduled:
+            codes = [0]
+            for each in store.rollouts.identifiers(unfinished=True):
+                standing = read(store, each)
+                if standing.state == "paused":
+                    narrate(f"rollout {each} is paused: {standing.why}")
+                    codes.append(EXIT_HALTED)
+                    continue
+                standing, stopped = walk_on(
+                    session, store, each, patience=patience, take_over=take_over
+                )
+                codes.append(
+                    finish(
+                        session.fleet,
+                        store,
+                        standing,
+                        stopped,
+                        output_format,
+                        detailed=detailed_exitcode,
+                    )
+                )
+            return max(codes)
+        chosen = choose(store, rollout_id)
+        events = orders.resume(read(store, chosen), reason, accept_failures=accept_failures)
+        confirm(f"Go on with rollout {chosen}?", yes=yes)
+        _order(store, chosen, events)
+        standing, stopped = walk_on(session, store, chosen, patience=patience, take_over=take_over)
+    return finish(
+        session.fleet, store, standing, stopped, output_format, detailed=detailed_exitcode
+    )
+
+
+@click.command(
+    "abort",
+    epilog="""
+\b
+Examples:
+  owc-deploy rollout abort --reason "the block is withdrawn"
+  owc-deploy rollout abort --undo-since canary --yes
+""",
+)
+@_rollout_argument
+@click.option(
+    "--undo-since",
+    default="",
+    metavar="RING",
+    help="Bring everything back that was changed in this ring and those after it.",
+)
+@fleet_option
+@format_option
+@change_options
+def abort_command(
+    rollout_id: str,
+    undo_since: str,
+    fleet_root: Path,
+    output_format: str,
+    yes: bool,
+    reason: str,
+    take_over: bool,
+) -> int:
+    """Stop a rollout for good. What it changed stays, unless --undo-since is given.
+
+    Exit codes: 0 aborted, and what was to be undone is; 1 something could not be undone.
+    """
+    session = open_session(fleet_root)
+    store = open_fleet_store(session.fleet)
+    with closing(session.executor):
+        chosen = choose(store, rollout_id)
+        events = orders.abort(read(store, chosen), reason, undo_since=undo_since)
+        undone = f" and undo everything since ring {undo_since}" if undo_since else ""
+        confirm(f"Abort rollout {chosen}{undone}?", yes=yes)
+        _order(store, chosen, events)
+        standing = read(store, chosen)
+        if not standing.is_over:
+            standing, _ = walk_on(session, store, chosen, patience=None, take_over=take_over)
+    document = current_report(session.fleet, store, standing)
+    print_json(document) if output_format == "json" else print_report(document)
+    return 1 if any(word.startswith("undo-") for word in document["counts"]) else 0
+
+
+@click.command(
+    "retry",
+    epilog="""
+\b
+Examples:
+  owc-deploy rollout retry
+  owc-deploy rollout retry 20261127T001500Z-1a2b3c4d --site heusden
+
+Exit codes: as those of `rollout start`.
+""",
+)
+@_rollout_argument
+@click.option("--site", "sites", multiple=True, help="Only this site; may be given more than once.")
+@walk_options
+@fleet_option
+@format_option
+@change_options
+def retry_command(
+    rollout_id: str,
+    sites: tuple[str, ...],
+    patience: timedelta | None,
+    detailed_exitcode: bool,
+    fleet_root: Path,
+    output_format: str,
+    yes: bool,
+    reason: str,
+    take_over: bool,
+) -> int:
+    """Try the sites again that did not end well or were undone, and go on.
+
+    Their rings are walked again, soak included.
+    """
+    session = open_session(fleet_root)
+    store = open_fleet_store(session.fleet)
+    with closing(session.executor):
+        chosen = choose(store, rollout_id)
+        events = orders.retry(read(store, chosen), sites, reason)
+        confirm(f"Try again in rollout {chosen}?", yes=yes)
+        _order(store, chosen, events)
+        standing, stopped = walk_on(session, store, chosen, patience=patience, take_over=take_over)
+    return finish(
+        session.fleet, store, standing, stopped, output_format, detailed=detailed_exitcode
+    )
+
+
+def _order(store: Store, rollout_id: str, events: tuple[NewEvent, ...]) -> None:
+    if events:
+        StoreJournal(store, rollout_id).append(*events)

@@ -1,0 +1,269 @@
+"""`owc-deploy rollout start`: begin a rollout and walk it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from owc_deploy.catalogue.relock import relock, write_lock
+from owc_deploy.cli.options import change_options, fleet_option, format_option, sites_argument
+from owc_deploy.cli.plan import planned
+from owc_deploy.cli.plan_view import print_plan
+from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
+from owc_deploy.cli.session import Session, now, open_session, operator
+from owc_deploy.cli.update import narrate_relocked
+from owc_deploy.cli.view import confirm, narrate
+from owc_deploy.errors import LockRefusedError, UsageError
+from owc_deploy.execution.jobs import new_transaction_id
+from owc_deploy.fleet.models import Fleet, Lock
+from owc_deploy.plan.document import plan_from_text
+from owc_deploy.plan.models import Plan
+from owc_deploy.rollout import aims, orders
+from owc_deploy.rollout.aims import Aim
+from owc_deploy.rollout.apply import RELEASING, check_plan
+from owc_deploy.rollout.journal import StoreJournal, begin, read, refuse_taken
+from owc_deploy.rollout.models import Emergency, Rollout
+from owc_deploy.rollout.observe import check_sites
+from owc_deploy.rollout.rings import rollout_rings
+from owc_deploy.store import Store, open_fleet_store
+
+# Sites of a plan to which a rollout has nothing to do.
+_LEFT_ALONE = frozenset({"none", "held", "decommission"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked for on the command line."""
+
+    block: str = ""
+    version: str = "*"
+    withdrawn: str = ""
+    advisory: str = ""
+    plan_file: Path | None = None
+
+    def check(self, sites: tuple[str, ...]) -> None:
+        """Raise UsageError for what cannot be meant together."""
+        given = [self.block, self.withdrawn, self.advisory, self.plan_file]
+        if sum(bool(each) for each in given) > 1:
+            raise UsageError("give one of --block, --withdrawn, --advisory and --plan")
+        if self.version != "*" and not self.block:
+            raise UsageError("--version says which releases of --block", hint="add --block NAME")
+        if self.plan_file is not None and sites:
+            raise UsageError("a saved plan names its sites itself")
+
+
+@click.command(
+    "start",
+    epilog="""
+\b
+Examples:
+  owc-deploy rollout start
+  owc-deploy rollout start --block openwoo --version '^4.3'
+  owc-deploy rollout start --withdrawn openpub-base --yes
+  owc-deploy rollout start --advisory CVE-2026-1234 --emergency --reason "being exploited" \\
+      --approved-by "J. de Vries" --yes
+  owc-deploy plan --out monday.plan.json && owc-deploy rollout start --plan monday.plan.json
+
+Exit codes: 0 done, waiting for a window or a soak, or nothing to do; 1 done, but sites were left
+as they were; 3 a lock was refused; 4 somebody else walks it; 6 halted, paused or aborted; 10
+waiting, with --detailed-exitcode.
+""",
+)
+@sites_argument
+@click.option("--block", default="", metavar="NAME", help="Lock a newer release of this block.")
+@click.option(
+    "--version", default="*", metavar="CONSTRAINT", help="Which releases of --block, as '^4.3'."
+)
+@click.option(
+    "--withdrawn", default="", metavar="BLOCK", help="Move off withdrawn releases of this block."
+)
+@click.option("--advisory", default="", metavar="ID", help="Move off what has this vulnerability.")
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Roll out the sites of this saved plan; refused when what it was made from has changed.",
+)
+@click.option(
+    "--skip-refused", is_flag=True, help="Leave out sites whose lock is refused, and begin."
+)
+@click.option(
+    "--supersede", is_flag=True, help="Abort rollouts under way that have the same sites."
+)
+@click.option(
+    "--emergency",
+    is_flag=True,
+    help="Pass over windows, freeze days and soaks; needs --reason and --approved-by.",
+)
+@click.option(
+    "--approved-by", default="", metavar="NAME", help="The second person who agreed to it."
+)
+@walk_options
+@fleet_option
+@format_option
+@change_options
+def start_command(
+    sites: tuple[str, ...],
+    block: str,
+    version: str,
+    withdrawn: str,
+    advisory: str,
+    plan_file: Path | None,
+    skip_refused: bool,
+    supersede: bool,
+    emergency: bool,
+    approved_by: str,
+    patience: timedelta | None,
+    detailed_exitcode: bool,
+    fleet_root: Path,
+    output_format: str,
+    yes: bool,
+    reason: str,
+    take_over: bool,
+) -> int:
+    """Bring sites to what manifests and locks say, ring after ring.
+
+    Shows what would change, asks, and walks the rings of fleet.yml: every site inside its window,
+    so many at once as fleet.yml allows. With --block, --withdrawn or --advisory the locks are
+    renewed for that first. Without a terminal it stops where it would have to wait; `rollout
+    resume --scheduled` goes on.
+    """
+    wish = Wish(block, version, withdrawn, advisory, plan_file)
+    wish.check(sites)
+    approval = _emergency(emergency=emergency, reason=reason, approved_by=approved_by)
+    session = open_session(fleet_root)
+    with closing(session.executor):
+        store = open_fleet_store(session.fleet)
+        aim = _aim(session, store, wish, check_sites(session.fleet, sites))
+        session, aim, renewed = _relocked(session, aim, skip_refused=skip_refused)
+        plan = planned(session, tuple(sorted(aim.sites)), (), hold=True)
+        rollout = _rollout(session.fleet, plan, aim, reason, approval)
+        if output_format == "human":
+            print_plan(plan)
+            _print_rings(rollout)
+        _tell_left_out(plan)
+        if not rollout.rings:
+            return nothing_to_do(plan, output_format)
+        confirm("Start this rollout?", yes=yes)
+        if supersede:
+            _supersede(store, rollout)
+        else:
+            refuse_taken(store, rollout)
+        for lock in renewed:
+            write_lock(session.fleet, lock)
+        begin(store, rollout)
+        narrate(f"rollout {rollout.rollout_id}")
+        standing, stopped = walk_on(
+            session, store, rollout.rollout_id, patience=patience, take_over=take_over
+        )
+    return finish(
+        session.fleet, store, standing, stopped, output_format, detailed=detailed_exitcode
+    )
+
+
+def _emergency(*, emergency: bool, reason: str, approved_by: str) -> Emergency | None:
+    """Return the emergency, `None` for none; a second person must have agreed to one.
+
+    Raises UsageError.
+    """
+    if not emergency:
+        if approved_by:
+            raise UsageError("--approved-by belongs to --emergency")
+        return None
+    if not reason.strip() or not approved_by.strip():
+        raise UsageError(
+            "an emergency passes over windows: it needs a reason and a second person",
+            hint='--emergency --reason "why" --approved-by "name of a colleague"',
+        )
+    if approved_by.strip().casefold() == operator().partition("@")[0].casefold():
+        raise UsageError("a second person has to agree: --approved-by names yourself")
+    return Emergency(reason.strip(), approved_by.strip())
+
+
+def _aim(session: Session, store: Store, wish: Wish, named: frozenset[str]) -> Aim:
+    fleet, catalogue = session.fleet, session.catalogue
+    if wish.plan_file is not None:
+        plan = plan_from_text(wish.plan_file.read_text(encoding="utf-8"))
+        check_plan(fleet, catalogue, plan)
+        sites = frozenset(site.site for site in plan.sites if site.action in RELEASING)
+        return Aim(f"the plan {plan.plan_id[:12]}", sites, catalogue)
+    if wish.block:
+        return aims.to_block(fleet, catalogue, named, wish.block, wish.version)
+    if wish.withdrawn:
+        return aims.off_withdrawn(fleet, catalogue, named, wish.withdrawn)
+    if wish.advisory:
+        return aims.off_advisory(fleet, catalogue, named, wish.advisory, store.findings.all())
+    return aims.to_locks(fleet, catalogue, named)
+
+
+def _relocked(
+    session: Session, aim: Aim, *, skip_refused: bool
+) -> tuple[Session, Aim, tuple[Lock, ...]]:
+    """Return the session as if the locks were renewed, without those refused, and the new locks.
+
+    Raises LockRefusedError when a lock was refused and that is not to be passed over.
+    """
+    if not aim.blocks:
+        return session, aim, ()
+    results = relock(session.fleet, aim.catalogue, sorted(aim.sites), only=aim.blocks)
+    for result in results:
+        narrate_relocked(result)
+    refused = frozenset(result.site for result in results if result.lock is None)
+    if refused and (not skip_refused or refused == aim.sites):
+        raise LockRefusedError(
+            f"{len(refused)} of {len(aim.sites)} locks were refused: {', '.join(sorted(refused))}",
+            context="nothing was changed",
+            hint="change these manifests, or the same command with --skip-refused",
+        )
+    locks = {result.site: result.lock for result in results if result.lock is not None}
+    fleet = replace(session.fleet, locks={**session.fleet.locks, **locks})
+    renewed = tuple(
+        result.lock for result in results if result.lock is not None and not result.is_written
+    )
+    return replace(session, fleet=fleet), replace(aim, sites=aim.sites - refused), renewed
+
+
+def _rollout(
+    fleet: Fleet, plan: Plan, aim: Aim, reason: str, emergency: Emergency | None
+) -> Rollout:
+    sites = [site.site for site in plan.sites if site.action not in _LEFT_ALONE]
+    moment = now()
+    return Rollout(
+        rollout_id=new_transaction_id(moment),
+        fleet=fleet.settings.name,
+        created_at=moment.isoformat(timespec="seconds"),
+        operator=operator(),
+        cause=aim.cause,
+        rings=rollout_rings(fleet, sites),
+        reason=reason,
+        limits=fleet.settings.rollouts,
+        emergency=emergency,
+    )
+
+
+def _print_rings(rollout: Rollout) -> None:
+    for ring in rollout.rings:
+        waves = "+".join(str(size) for size in ring.wave_sizes)
+        soak = f", soaks {ring.soak_seconds // 60} min" if ring.soak_seconds else ""
+        undo = f", undoes since {ring.undo_since}" if ring.undo_since else ""
+        click.echo(f"Ring {ring.name}: {len(ring.sites)} sites in waves of {waves}{soak}{undo}")
+
+
+def _tell_left_out(plan: Plan) -> None:
+    for site in plan.sites:
+        if site.action not in _LEFT_ALONE and not site.ring:
+            narrate(f"{site.site} is in no ring: it is left to `owc-deploy apply {site.site}`")
+
+
+def _supersede(store: Store, rollout: Rollout) -> None:
+    ours = {site.site for site in rollout.sites}
+    for rollout_id in store.rollouts.identifiers(unfinished=True):
+        standing = read(store, rollout_id)
+        if ours & standing.sites.keys() and standing.state != "aborted":
+            why = f"superseded by {rollout.rollout_id}"
+            StoreJournal(store, rollout_id).append(*orders.abort(standing, why))
+            narrate(f"rollout {rollout_id} is aborted: {why}")

@@ -1,0 +1,135 @@
+"""What a rollout is to bring: which sites, and which releases they may get. Pure.
+
+An aim narrows the catalogue to what is wanted of a block, so that the resolver decides everything
+else as always; what comes out of it are locks, and a rollout brings sites to their locks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from owc_deploy.catalogue.models import BlockRelease, Catalogue
+from owc_deploy.catalogue.resolve import advisories_of
+from owc_deploy.errors import UsageError
+from owc_deploy.fleet.constraints import parse_constraint, parse_version
+from owc_deploy.fleet.models import Fleet, LockedArtefact
+from owc_deploy.store.models import RecordedFinding
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What is wanted: `blocks` move on `sites`, to what `catalogue` still offers of them.
+
+    `cause` says so in words. Without `blocks` the locks stay as they are.
+    """
+
+    cause: str
+    sites: frozenset[str]
+    catalogue: Catalogue
+    blocks: frozenset[str] = frozenset()
+
+
+def to_locks(fleet: Fleet, catalogue: Catalogue, sites: Iterable[str]) -> Aim:
+    """Bring these sites, or all, to what their locks say."""
+    named = frozenset(sites) or frozenset(fleet.manifests)
+    return Aim("what manifests and locks say", named, catalogue)
+
+
+def to_block(
+    fleet: Fleet, catalogue: Catalogue, sites: frozenset[str], block: str, constraint: str
+) -> Aim:
+    """Move a block to a release that keeps to a Composer constraint, on the sites that have it.
+
+    Raises UsageError when no site has it, or no release keeps to the constraint.
+    """
+    wanted = parse_constraint(constraint)
+    concerned = _sites_with(fleet, sites, lambda artefact: artefact.name == block)
+    if not concerned:
+        raise UsageError(f"no site has {block} locked", hint="owc-deploy outdated")
+    narrowed = _without(
+        catalogue, block, lambda release: not wanted.allows(parse_version(release.version))
+    )
+    if not narrowed.blocks[block].releases:
+        raise UsageError(
+            f"the catalogue has no release of {block} that is {constraint}",
+            hint=f"owc-deploy catalogue list {block}",
+        )
+    return Aim(f"{block} {constraint}", concerned, narrowed, frozenset({block}))
+
+
+def off_withdrawn(fleet: Fleet, catalogue: Catalogue, sites: frozenset[str], block: str) -> Aim:
+    """Move a block off its withdrawn releases, on the sites that have one locked.
+
+    Raises UsageError when no site has.
+    """
+    withdrawn = {
+        release.sha256
+        for release in (catalogue.blocks[block].releases if block in catalogue.blocks else ())
+        if release.withdrawn is not None
+    }
+    concerned = _sites_with(
+        fleet, sites, lambda artefact: artefact.name == block and artefact.sha256 in withdrawn
+    )
+    if not concerned:
+        raise UsageError(f"no site has a withdrawn release of {block} locked")
+    narrowed = _without(catalogue, block, lambda release: release.withdrawn is not None)
+    return Aim(f"{block} off its withdrawn releases", concerned, narrowed, frozenset({block}))
+
+
+def off_advisory(
+    fleet: Fleet,
+    catalogue: Catalogue,
+    sites: frozenset[str],
+    advisory: str,
+    found: Iterable[RecordedFinding],
+) -> Aim:
+    """Move the blocks that a vulnerability is in to releases without it, where it was found.
+
+    `found` is what `audit` saw; advisories of the catalogue itself are looked up here.
+    Raises UsageError when no site is known to have it.
+    """
+    seen: dict[str, set[str]] = {}
+    for finding in found:
+        if finding.is_known_as(advisory) and not finding.patched_at:
+            seen.setdefault(finding.block, set()).add(finding.version)
+
+    def has_it(name: str, version: str) -> bool:
+        known = advisories_of(catalogue, name, version)
+        return version in seen.get(name, ()) or any(a.identifier == advisory for a in known)
+
+    concerned = _sites_with(fleet, sites, lambda artefact: has_it(artefact.name, artefact.version))
+    if not concerned:
+        raise UsageError(
+            f"no site's lock holds anything known to have {advisory}", hint="owc-deploy audit"
+        )
+    blocks = frozenset(
+        artefact.name
+        for site in concerned
+        for artefact in fleet.locks[site].artefacts
+        if has_it(artefact.name, artefact.version)
+    )
+    narrowed = catalogue
+    for block in blocks:
+        narrowed = _without(narrowed, block, lambda r, b=block: has_it(b, r.version))  # type: ignore[misc]
+    return Aim(f"the fix of {advisory} in {', '.join(sorted(blocks))}", concerned, narrowed, blocks)
+
+
+def _sites_with(
+    fleet: Fleet, sites: frozenset[str], has: Callable[[LockedArtefact], bool]
+) -> frozenset[str]:
+    return frozenset(
+        site
+        for site, lock in fleet.locks.items()
+        if (not sites or site in sites) and any(has(artefact) for artefact in lock.artefacts)
+    )
+
+
+def _without(
+    catalogue: Catalogue, block: str, unwanted: Callable[[BlockRelease], bool]
+) -> Catalogue:
+    listed = catalogue.blocks.get(block)
+    if listed is None:
+        return catalogue
+    kept = tuple(release for release in listed.releases if not unwanted(release))
+    return replace(catalogue, blocks={**catalogue.blocks, block: replace(listed, releases=kept)})

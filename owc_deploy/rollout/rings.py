@@ -1,0 +1,84 @@
+"""From sites to the rings of a rollout: their order, their waves, what may go wrong. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+from owc_deploy.fleet.models import Fleet, Ring, Share
+from owc_deploy.plan.specification import canonical_sha256
+from owc_deploy.rollout.models import RolloutRing, RolloutSite
+
+
+def rollout_rings(fleet: Fleet, sites: Iterable[str]) -> tuple[RolloutRing, ...]:
+    """Return the rings of fleet.yml that hold any of these sites, as a rollout walks them.
+
+    Sites in no ring (which only test and acceptance sites can be) are left out.
+    """
+    wanted = frozenset(sites)
+    rings = (_ring(fleet, ring, wanted) for ring in fleet.settings.rings)
+    return tuple(ring for ring in rings if ring.sites)
+
+
+def _ring(fleet: Fleet, ring: Ring, wanted: frozenset[str]) -> RolloutRing:
+    sites = tuple(
+        _in_turns(
+            _site(fleet, name)
+            for name, manifest in sorted(fleet.manifests.items())
+            if name in wanted and manifest.ring == ring.name
+        )
+    )
+    budget = ring.failure_budget
+    return RolloutRing(
+        name=ring.name,
+        sites=sites,
+        wave_sizes=tuple(wave_sizes(ring.waves, len(sites))),
+        soak_seconds=ring.soak_minutes * 60,
+        allowed_failed=budget.failed.rounded_down(len(sites)),
+        allowed_inconclusive=budget.inconclusive.rounded_down(len(sites)),
+        allowed_unreachable=budget.unreachable.rounded_down(len(sites)),
+        undo_since=ring.undo_since,
+    )
+
+
+def _site(fleet: Fleet, name: str) -> RolloutSite:
+    manifest = fleet.manifests[name]
+    server = fleet.servers[manifest.servers.web[0]]
+    return RolloutSite(
+        site=name,
+        server=server.name,
+        documents_sha256=documents_sha256(fleet, name),
+        sla_tier=fleet.settings.tier_of(manifest).name,
+        supplier=server.supplier,
+    )
+
+
+def _in_turns(sites: Iterable[RolloutSite]) -> Iterator[RolloutSite]:
+    """Yield one site of each server, then another of each: a wave meets many servers early."""
+    here: dict[str, int] = defaultdict(int)
+    ranked = []
+    for site in sites:
+        ranked.append((here[site.server], site.site, site))
+        here[site.server] += 1
+    yield from (site for _, _, site in sorted(ranked, key=lambda item: item[:2]))
+
+
+def wave_sizes(waves: Iterable[Share], sites: int) -> Iterator[int]:
+    """Yield the sizes of the waves of a ring with so many sites; the last one named repeats."""
+    left = sites
+    size = sites
+    named = iter(waves)
+    while left > 0:
+        share = next(named, None)
+        size = min(left, share.rounded_up(sites) if share else size)
+        yield size
+        left -= size
+
+
+def documents_sha256(fleet: Fleet, site: str) -> str:
+    """Return the hash of what a site's release follows from: its manifest and its lock."""
+    lock = fleet.locks.get(site)
+    return canonical_sha256(
+        {"manifest": fleet.manifests[site].sha256, "lock": asdict(lock) if lock else None}
+    )

@@ -1,0 +1,98 @@
+"""Rollouts: what each was started with, and its events, which are entries of the audit log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from owc_deploy.plan.specification import canonical_json
+from owc_deploy.store.audit import AuditEntry, AuditLog, NewEntry
+from owc_deploy.store.database import Database
+from owc_deploy.store.tables import rollout_sites, rollouts
+from owc_deploy.store.times import as_text
+
+
+class Rollouts:
+    """Every method raises StateError. An event that was appended survives a power cut."""
+
+    def __init__(self, database: Database, clock: Callable[[], datetime], audit: AuditLog) -> None:
+        self._database = database
+        self._clock = clock
+        self._audit = audit
+
+    def add(
+        self,
+        rollout_id: str,
+        document: Mapping[str, Any],
+        sites: Iterable[str],
+        *entries: NewEntry,
+    ) -> dict[str, str]:
+        """Write a rollout down with its first entries, if no other holds any of its sites.
+
+        Returns the sites that are part of a rollout that is not over, with its identifier; then
+        nothing was written.
+        """
+        wanted = sorted(set(sites))
+        with self._database.writing() as connection:
+            taken = _taken(connection, wanted)
+            if taken:
+                return taken
+            connection.execute(
+                insert(rollouts).values(
+                    rollout_id=rollout_id,
+                    started_at=as_text(self._clock()),
+                    document=canonical_json(document),
+                )
+            )
+            rows = [{"rollout_id": rollout_id, "site": site} for site in wanted]
+            connection.execute(insert(rollout_sites), rows)
+            self._audit.append_within(connection, *entries)
+        return {}
+
+    def taken(self, sites: Iterable[str]) -> dict[str, str]:
+        """Return those of these sites that are part of a rollout that is not over, with which."""
+        with self._database.reading() as connection:
+            return _taken(connection, sites)
+
+    def append(self, rollout_id: str, *entries: NewEntry, ended: str = "") -> None:
+        """Add events, all or none; `ended` says that the rollout is over with them."""
+        with self._database.writing() as connection:
+            self._audit.append_within(connection, *entries)
+            if ended:
+                connection.execute(
+                    update(rollouts).where(rollouts.c.rollout_id == rollout_id).values(ended=ended)
+                )
+
+    def entries(self, rollout_id: str, *, after: int = 0) -> Iterator[AuditEntry]:
+        """Yield the events of a rollout, oldest first."""
+        return self._audit.entries(rollout_id=rollout_id, after=after)
+
+    def document(self, rollout_id: str) -> dict[str, Any] | None:
+        """Return what a rollout was started with, `None` when there is no such rollout."""
+        query = select(rollouts.c.document).where(rollouts.c.rollout_id == rollout_id)
+        with self._database.reading() as connection:
+            text = connection.execute(query).scalar()
+        return json.loads(text) if text is not None else None
+
+    def identifiers(self, *, unfinished: bool = False, limit: int = 50) -> tuple[str, ...]:
+        """Return the identifiers of rollouts, the newest first."""
+        query = select(rollouts.c.rollout_id).limit(limit)
+        query = query.order_by(rollouts.c.started_at.desc(), rollouts.c.rollout_id.desc())
+        if unfinished:
+            query = query.where(rollouts.c.ended.is_(None))
+        with self._database.reading() as connection:
+            return tuple(connection.execute(query).scalars())
+
+
+def _taken(connection: Connection, sites: Iterable[str]) -> dict[str, str]:
+    query = (
+        select(rollout_sites.c.site, rollouts.c.rollout_id)
+        .join(rollouts, rollouts.c.rollout_id == rollout_sites.c.rollout_id)
+        .where(rollouts.c.ended.is_(None))
+    )
+    held = {row.site: row.rollout_id for row in connection.execute(query)}
+    return {site: held[site] for site in sites if site in held}
