@@ -21,7 +21,7 @@ from owc_deploy.execution.ports import (
 )
 from owc_deploy.fleet.models import Server
 from owc_deploy.fleet.secrets import Sensitive
-from owc_deploy.plan.models import ObservedServer, OutcomeWord, SiteOutcome
+from owc_deploy.plan.models import Fence, ObservedServer, OutcomeWord, SiteOutcome
 
 
 @dataclass
@@ -88,6 +88,8 @@ class FleetSimulator:
         self.servers = {name: SimulatedServer() for name in names}
         self.calls: list[tuple[str, tuple[str, ...]]] = []
         self._scripted: dict[str, tuple[OutcomeWord, str]] = {}
+        # The highest fencing token that each site has seen.
+        self._tokens: dict[str, int] = {}
 
     def script(self, site: str, outcome: OutcomeWord, message: str = "scripted") -> None:
         """Let the next work on this site end so."""
@@ -137,6 +139,7 @@ class FleetSimulator:
         self,
         requests: Mapping[str, ReleaseRequest],
         *,
+        fences: Mapping[str, Fence] | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.release`."""
@@ -150,7 +153,9 @@ class FleetSimulator:
                 specification = copy.deepcopy(dict(sent))
                 beside = {key: specification.pop(key, "") for key in BESIDE}
                 site = str(specification["site"])
-                outcome = self._work(name, site, beside["release_id"], beside["observed_release"])
+                outcome = self._fenced(name, site, fences or {}) or self._work(
+                    name, site, beside["release_id"], beside["observed_release"]
+                )
                 outcomes.append(outcome)
                 if outcome.outcome == "changed":
                     state = server.sites[site]
@@ -166,13 +171,27 @@ class FleetSimulator:
         self,
         requests: Mapping[str, tuple[RollbackRequest, ...]],
         *,
+        fences: Mapping[str, Fence] | None = None,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.rollback`."""
         self._note("rollback", requests, on_progress)
         return tuple(
-            self._go_back(name, request) for name, asked in requests.items() for request in asked
+            self._fenced(name, request.site, fences or {}) or self._go_back(name, request)
+            for name, asked in requests.items()
+            for request in asked
         )
+
+    def _fenced(self, name: str, site: str, fences: Mapping[str, Fence]) -> SiteOutcome | None:
+        """Refuse whoever comes with a lower token than the site has seen; remember the highest."""
+        if site not in fences or self.servers[name].unreachable:
+            return None
+        seen = self._tokens.get(site, 0)
+        self._tokens[site] = max(seen, fences[site].token)
+        if fences[site].token >= seen:
+            return None
+        live = self.servers[name].sites.get(site, SimulatedSite()).current
+        return SiteOutcome(site, name, "busy", "a newer controller has it", live, live)
 
     def _go_back(self, name: str, request: RollbackRequest) -> SiteOutcome:
         state = self.servers[name].sites.get(request.site, SimulatedSite())
