@@ -1,0 +1,164 @@
+"""Undoing, and what a person told a rollout: tables of what happened so far, and the decision."""
+
+from __future__ import annotations
+
+import pytest
+from fakes.walking import BEGINS
+from unit.rollout.examples import (
+    IN_LATE,
+    MINUTE,
+    A,
+    B,
+    C,
+    D,
+    E,
+    F,
+    Story,
+    aborted,
+    accepted,
+    decided,
+    done,
+    ended,
+    halted,
+    intended,
+    often,
+    on,
+    paused,
+    resumed,
+    retried,
+    ring,
+    rollout,
+    three_rings,
+    undone,
+)
+
+from owc_deploy.rollout.models import (
+    Decision,
+    End,
+    NewEvent,
+    SettleRing,
+    Stand,
+    Start,
+    Undo,
+    Wait,
+)
+
+HALTED = [*IN_LATE, *done(D), *done(E, outcome="failed"), halted("early", "late")]
+UNDOING: list[tuple[str, Story, Decision]] = [
+    ("what was changed, the last first", HALTED, Undo((D, C, B))),
+    ("what is left of it", [*HALTED, *undone(D)], Undo((C, B))),
+    (
+        "a site that was as before already is done with",
+        [*HALTED, *undone(D, outcome="ok")],
+        Undo((C, B)),
+    ),
+    ("nothing any more", [*HALTED, *undone(B, C, D)], Stand("halted", "too much")),
+    (
+        "out of reach: others do not wait for it",
+        [*HALTED, *undone(D, outcome="unreachable")],
+        Undo((C, B)),
+    ),
+    (
+        "out of reach: it is tried again after its pause",
+        [*HALTED, *undone(B, C), *undone(D, outcome="busy")],
+        Wait(BEGINS + MINUTE, "what could not be undone is tried again"),
+    ),
+    (
+        "and then goes again",
+        [*HALTED, *undone(B, C), *undone(D, outcome="busy"), MINUTE],
+        Undo((D,)),
+    ),
+    (
+        "three times, no more",
+        [*HALTED, *undone(B, C), *3 * undone(D, outcome="unreachable"), MINUTE],
+        Stand("halted", "too much"),
+    ),
+    (
+        "what was refused is not tried again",
+        [*HALTED, *undone(B, C), *undone(D, outcome="failed"), MINUTE],
+        Stand("halted", "too much"),
+    ),
+    (
+        "a site of which nobody knows is looked at",
+        [*IN_LATE, *done(D), *done(E, outcome="inconclusive"), halted("late")],
+        Undo((E, D)),
+    ),
+    (
+        "a site that never was begun is left alone",
+        [*IN_LATE, *done(D), *often("unreachable", E), halted("late")],
+        Undo((D,)),
+    ),
+    (
+        "so is one that the rollout did not change",
+        [*IN_LATE, *ended("ok", D), *done(E), halted("late")],
+        Undo((E,)),
+    ),
+    (
+        "and one that was made by the rollout: there is nothing to go back to",
+        [*IN_LATE, *intended(D, observed=""), *ended("changed", D), *done(E), halted("late")],
+        Undo((E,)),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"), [case[1:] for case in UNDOING], ids=[case[0] for case in UNDOING]
+)
+def test_undoing(story: Story, expected: Decision) -> None:
+    assert decided(three_rings("early"), story) == expected
+
+
+def test_undoing_keeps_to_the_caps() -> None:
+    sites = [*on("web1", "a", "b", "c"), D, E, F]
+    made = rollout(ring("all", *sites))
+    undo = decided(made, [*done(*sites), halted("all")])
+    assert undo == Undo((F, E, D, sites[2]))
+
+
+ORDERS: list[tuple[str, Story, Decision]] = [
+    ("paused", [*IN_LATE, paused()], Stand("paused", "lunch")),
+    ("resumed", [*IN_LATE, paused(), resumed()], Start("late", (D, E))),
+    ("aborted", [*IN_LATE, aborted()], End("aborted")),
+    (
+        "aborted, and everything since a ring undone",
+        [*IN_LATE, aborted("early", "late")],
+        Undo((C, B)),
+    ),
+    (
+        "aborted and undone",
+        [*IN_LATE, aborted("early", "late"), *undone(B, C)],
+        End("aborted"),
+    ),
+    (
+        "over",
+        [*IN_LATE, aborted(), NewEvent("rollout-ended", body={"word": "aborted"})],
+        Stand("aborted", "withdrawn"),
+    ),
+    (
+        "a failed site retried",
+        [*IN_LATE, *done(D, outcome="failed"), halted(), retried(D), resumed()],
+        Start("late", (D, E)),
+    ),
+    (
+        "a failed site accepted",
+        [*IN_LATE, *done(D, outcome="failed"), halted(), accepted(D), resumed()],
+        Start("late", (E,)),
+    ),
+    (
+        "a site retried in an earlier ring: that ring comes first",
+        [*IN_LATE, *done(D), retried(A)],
+        Start("canary", (A,)),
+    ),
+    (
+        "and is settled again",
+        [*IN_LATE, *done(D), retried(A), *ended("ok", A)],
+        SettleRing("canary"),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"), [case[1:] for case in ORDERS], ids=[case[0] for case in ORDERS]
+)
+def test_what_a_person_told_it(story: Story, expected: Decision) -> None:
+    assert decided(three_rings("early"), story) == expected
