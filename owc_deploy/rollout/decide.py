@@ -119,12 +119,10 @@ def _exceeded(ring: RolloutRing, standing: Standing) -> str:
 
 
 def _undo_rings(rollout: Rollout, ring: RolloutRing) -> tuple[str, ...]:
-    names = [each.name for each in rollout.rings]
     if ring.undo_since is None:
         return ()
-    # A ring that has no sites in this rollout is left out of it: begin with the next that has.
-    begins = names.index(ring.undo_since) if ring.undo_since in names else 0
-    return tuple(names[begins : names.index(ring.name) + 1])
+    names = [each.name for each in rollout.rings]
+    return tuple(names[names.index(ring.undo_since) : names.index(ring.name) + 1])
 
 
 def _out_of_reach(ring: RolloutRing, standing: Standing) -> tuple[RolloutSite, ...]:

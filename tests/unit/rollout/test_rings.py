@@ -95,6 +95,21 @@ def test_budgets_and_soak_are_of_the_sites_in_this_rollout() -> None:
     assert everyone.allowed_unreachable == 4
 
 
+@pytest.mark.parametrize(
+    ("undo_since", "expected"),
+    [(None, None), ("canary", "canary"), ("early", "late"), ("late", "late")],
+    ids=["nothing", "a ring with sites", "one without, the next that has", "itself"],
+)
+def test_undoing_begins_with_a_ring_of_this_rollout(
+    undo_since: str | None, expected: str | None
+) -> None:
+    rings = (Ring("canary"), Ring("early"), Ring("late", undo_since=undo_since))
+    made = ringed(*rings, a=("canary", "web1"), b=("early", "web1"), c=("late", "web1"))
+    canary, late = rollout_rings(made, ["a", "c"])
+    assert late.undo_since == expected
+    assert canary.undo_since is None
+
+
 def test_the_hash_of_its_documents_changes_with_manifest_and_lock() -> None:
     made = fleet(manifest("a"), locks=(lock("a"),))
     hashes = {
