@@ -27,6 +27,8 @@ _FAILING: dict[str, Failing] = {
     "busy": "unreachable",
     "not-attempted": "unreachable",
 }
+# Outcomes after which what was observed before is live.
+_UNDONE = frozenset({"failed", "rolled-back"})
 # Outcomes that only a server which was reached can give.
 _REACHED = frozenset({"ok", "changed", "failed", "rolled-back", "inconclusive"})
 
@@ -36,9 +38,10 @@ class SiteStanding:
     """What became of one site so far.
 
     `outcome` is `None` until it had its turn. `is_intended`: somebody is about to change it, or was
-    when they were cut off. `release_ids` are those that this rollout meant to make live,
-    `before` the release that was live when it first came by. `attempts` counts those that ended in
-    `PASSING`.
+    when they were cut off. `release_ids` are those that this rollout meant to make live, `observed`
+    what was live when it last meant to, and `before` the last of those that were not its own.
+    `may_have_changed`: a release of the rollout is live, or nobody knows that none is. `attempts`
+    counts those that ended in `PASSING`.
     """
 
     outcome: OutcomeWord | None = None
@@ -48,7 +51,9 @@ class SiteStanding:
     attempts: int = 0
     tried_at: datetime | None = None
     release_ids: tuple[str, ...] = ()
+    observed: str = ""
     before: str = ""
+    may_have_changed: bool = False
     is_undo_intended: bool = False
     undo: OutcomeWord | None = None
     undo_message: str = ""
@@ -59,11 +64,6 @@ class SiteStanding:
     def has_begun(self) -> bool:
         """Whether it had its turn, or has it now."""
         return self.outcome is not None or self.is_intended or bool(self.release_ids)
-
-    @property
-    def may_have_changed(self) -> bool:
-        """Whether the rollout changed it, or nobody knows that it did not."""
-        return bool(self.release_ids) and self.outcome not in {"ok", "failed", "rolled-back"}
 
 
 @dataclass(slots=True)
@@ -145,8 +145,10 @@ class Standing:
 
     def _site_intended(self, event: Event) -> None:
         standing = self.sites[event.site]
-        standing.is_intended = True
-        standing.before = standing.before or event.body["observed_release"]
+        standing.is_intended = standing.may_have_changed = True
+        standing.observed = event.body["observed_release"]
+        if standing.observed not in standing.release_ids:
+            standing.before = standing.observed
         standing.release_ids = (*standing.release_ids, event.body["release_id"])
 
     def _site_ended(self, event: Event) -> None:
@@ -155,6 +157,10 @@ class Standing:
         standing.outcome = event.body["outcome"]
         standing.message = event.body.get("message", "")
         standing.tried_at = event.at
+        if standing.outcome == "ok":
+            standing.may_have_changed = False
+        elif standing.outcome in _UNDONE:
+            standing.may_have_changed = standing.observed in standing.release_ids
         if event.body.get("given_up"):
             standing.attempts = self.rollout.limits.attempts
         elif standing.outcome in PASSING:

@@ -16,6 +16,8 @@ from unit.rollout.examples import (
     Story,
     aborted,
     accepted,
+    checked,
+    cut_off,
     decided,
     done,
     ended,
@@ -28,6 +30,7 @@ from unit.rollout.examples import (
     retried,
     ring,
     rollout,
+    settled,
     three_rings,
     undone,
 )
@@ -82,6 +85,25 @@ UNDOING: list[tuple[str, Story, Decision]] = [
         "a site of which nobody knows is looked at",
         [*IN_LATE, *done(D), *done(E, outcome="inconclusive"), halted("late")],
         Undo((E, D)),
+    ),
+    (
+        "so is one that was well until it was looked at after its soak",
+        [*IN_LATE, *done(D, E), settled("late"), checked("late", e="failed"), halted("late")],
+        Undo((E, D)),
+    ),
+    (
+        "so is one whose second release failed on top of the first, its answer having been lost",
+        [
+            *[*IN_LATE, *intended(D, release="one"), cut_off()],
+            *intended(D, observed="one", release="two"),
+            *[*ended("failed", D), *done(E), halted("late")],
+        ],
+        Undo((E, D)),
+    ),
+    (
+        "but none that its own server had brought back",
+        [*IN_LATE, *intended(D), cut_off(), *done(D, outcome="rolled-back"), halted("late")],
+        Stand("halted", "too much"),
     ),
     (
         "a site that never was begun is left alone",
