@@ -37,13 +37,14 @@ _REACHED = frozenset({"ok", "changed", "failed", "rolled-back", "inconclusive"})
 class SiteStanding:
     """What became of one site so far.
 
-    `outcome` is `None` until it had its turn. `is_intended`: somebody is about to change it, or was
-    when they were cut off. `release_ids` are those that this rollout meant to make live, `observed`
-    what was live when it last meant to, and `before` the last of those that were not its own.
-    `may_have_changed`: a release of the rollout is live, or nobody knows that none is. `attempts`
-    counts those that ended in `PASSING`.
+    `has_begun`: it had its turn, or has it now; `outcome` is how that ended. `is_intended`:
+    somebody is about to change it, or was when they were cut off. `release_ids` are those that this
+    rollout meant to make live, `observed` what was live when it last meant to, and `before` the
+    last of those that were not its own. `may_have_changed`: a release of the rollout is live, or
+    nobody knows that none is. `attempts` counts those that ended in `PASSING`.
     """
 
+    has_begun: bool = False
     outcome: OutcomeWord | None = None
     message: str = ""
     is_intended: bool = False
@@ -59,11 +60,6 @@ class SiteStanding:
     undo_message: str = ""
     undo_attempts: int = 0
     undo_tried_at: datetime | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether it had its turn, or has it now."""
-        return self.outcome is not None or self.is_intended or bool(self.release_ids)
 
 
 @dataclass(slots=True)
@@ -145,7 +141,7 @@ class Standing:
 
     def _site_intended(self, event: Event) -> None:
         standing = self.sites[event.site]
-        standing.is_intended = standing.may_have_changed = True
+        standing.has_begun = standing.is_intended = standing.may_have_changed = True
         standing.observed = event.body["observed_release"]
         if standing.observed not in standing.release_ids:
             standing.before = standing.observed
@@ -153,7 +149,7 @@ class Standing:
 
     def _site_ended(self, event: Event) -> None:
         standing = self.sites[event.site]
-        standing.is_intended = False
+        standing.has_begun, standing.is_intended = True, False
         standing.outcome = event.body["outcome"]
         standing.message = event.body.get("message", "")
         standing.tried_at = event.at
@@ -193,7 +189,9 @@ class Standing:
         standing.undo = event.body["outcome"]
         standing.undo_message = event.body.get("message", "")
         standing.undo_tried_at = event.at
-        if standing.undo in PASSING:
+        if standing.undo in GOOD:
+            standing.may_have_changed = False
+        elif standing.undo in PASSING:
             standing.undo_attempts += 1
 
     def _rollout_paused(self, event: Event) -> None:
@@ -221,7 +219,15 @@ class Standing:
     def _sites_retried(self, event: Event) -> None:
         retried = frozenset(event.body["sites"])
         for site in retried:
-            self.sites[site] = SiteStanding()
+            earlier = self.sites[site]
+            # What the rollout made of it so far is what tells the way back.
+            self.sites[site] = SiteStanding(
+                release_ids=earlier.release_ids,
+                observed=earlier.observed,
+                before=earlier.before,
+                may_have_changed=earlier.may_have_changed,
+            )
+            self.unreachable_servers.pop(self._places[site].server, None)
         for ring in self.rollout.rings:
             if any(site.site in retried for site in ring.sites):
                 self.rings[ring.name] = RingStanding()

@@ -21,6 +21,7 @@ from unit.rollout.examples import (
     decided,
     done,
     ended,
+    given_up,
     halted,
     intended,
     often,
@@ -39,6 +40,7 @@ from owc_deploy.rollout.models import (
     Decision,
     End,
     NewEvent,
+    Rollout,
     SettleRing,
     Stand,
     Start,
@@ -184,3 +186,50 @@ ORDERS: list[tuple[str, Story, Decision]] = [
 )
 def test_what_a_person_told_it(story: Story, expected: Decision) -> None:
     assert decided(three_rings("early"), story) == expected
+
+
+W1, W2 = on("web1", "w1", "w2")
+LOST = rollout(ring("all", W1, W2, allowed_unreachable=1))
+WAVES = rollout(ring("all", A, B, C, wave_sizes=(1, 2)))
+RETRIES: list[tuple[str, Rollout, Story, Decision]] = [
+    (
+        "one of a server that was given up: it is looked at once more",
+        LOST,
+        [*often("unreachable", W1), *given_up("unreachable", W2), halted(), retried(W2), resumed()],
+        Start("all", (W2,)),
+    ),
+    (
+        "all of a ring, which had been undone: its waves begin anew",
+        WAVES,
+        [
+            *[*done(A, B), *done(C, outcome="failed"), halted("all"), *undone(B, A)],
+            *[retried(A, B, C), resumed()],
+        ],
+        Start("all", (A,)),
+    ),
+    (
+        "one that was changed, which nobody had seen: it can still be undone",
+        WAVES,
+        [
+            *[*done(A, outcome="inconclusive"), halted(), retried(A), resumed()],
+            *[*ended("changed", A), *done(B, outcome="failed"), halted("all")],
+        ],
+        Undo((A,)),
+    ),
+    (
+        "one that had been undone and now fails: there is nothing to undo",
+        WAVES,
+        [
+            *[*done(A), *done(B, outcome="failed"), halted("all"), *undone(A), retried(A)],
+            *[resumed(), *done(A, outcome="failed"), halted("all")],
+        ],
+        Stand("halted", "too much"),
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("made", "story", "expected"), [case[1:] for case in RETRIES], ids=[case[0] for case in RETRIES]
+)
+def test_trying_sites_again(made: Rollout, story: Story, expected: Decision) -> None:
+    assert decided(made, story) == expected
