@@ -234,9 +234,15 @@ def _settled(ring: RolloutRing, standing: Standing, moment: datetime) -> Decisio
         ends = state.settled_at + timedelta(seconds=ring.soak_seconds)
         if moment < ends:
             return Wait(ends, f"ring {ring.name} soaks for {ring.soak_seconds // 60} minutes")
-        if not state.is_checked:
+        if state.checked_at is None:
             good = tuple(s for s in ring.sites if standing.sites[s.site].outcome in GOOD)
             return CheckRing(ring.name, good)
+        if state.missed:
+            again = standing.retry_at(state.checked_at)
+            if moment < again:
+                server = state.missed[0].server
+                return Wait(again, f"{server} is looked at again, it was not reached")
+            return CheckRing(ring.name, state.missed)
     return EndRing(ring.name)
 
 

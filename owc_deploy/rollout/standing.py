@@ -64,10 +64,16 @@ class SiteStanding:
 
 @dataclass(slots=True)
 class RingStanding:
-    """How far one ring is."""
+    """How far one ring is.
+
+    `checks` counts how often it was looked at after its soak; `missed` are the sites that could not
+    be reached the last time.
+    """
 
     settled_at: datetime | None = None
-    is_checked: bool = False
+    checks: int = 0
+    checked_at: datetime | None = None
+    missed: tuple[RolloutSite, ...] = ()
     has_ended: bool = False
 
 
@@ -171,8 +177,14 @@ class Standing:
         self.rings[event.body["ring"]].settled_at = event.at
 
     def _ring_checked(self, event: Event) -> None:
-        self.rings[event.body["ring"]].is_checked = True
+        ring = self.rings[event.body["ring"]]
+        ring.checks += 1
+        ring.checked_at = event.at
+        ring.missed = ()
         for site, problem in event.body["problems"].items():
+            if problem["outcome"] in PASSING and ring.checks < self.rollout.limits.attempts:
+                ring.missed = (*ring.missed, self._places[site])
+                continue
             standing = self.sites[site]
             standing.outcome, standing.message = problem["outcome"], problem["message"]
             standing.attempts = self.rollout.limits.attempts

@@ -322,6 +322,26 @@ SOAKS: list[tuple[str, Story, Decision]] = [
     ("then looks at the sites that were well", SOAKED, CheckRing("canary", (A,))),
     ("still well", [*SOAKED, checked("canary")], EndRing("canary")),
     (
+        "not reached: it is looked at again",
+        [*SOAKED, checked("canary", a="unreachable")],
+        Wait(BEGINS + 36 * MINUTE, "web-a is looked at again, it was not reached"),
+    ),
+    (
+        "after a pause",
+        [*SOAKED, checked("canary", a="unreachable"), MINUTE],
+        CheckRing("canary", (A,)),
+    ),
+    (
+        "then reached and well",
+        [*SOAKED, checked("canary", a="unreachable"), MINUTE, checked("canary")],
+        EndRing("canary"),
+    ),
+    (
+        "never reached: that counts",
+        [*SOAKED, *3 * [checked("canary", a="unreachable"), MINUTE]],
+        Halt("ring canary: unreachable 1, allowed 0: a"),
+    ),
+    (
         "not any more: that counts",
         [*SOAKED, checked("canary", a="failed")],
         Halt("ring canary: failed 2, allowed 1: a, b"),
