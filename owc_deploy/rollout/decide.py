@@ -29,7 +29,7 @@ from owc_deploy.rollout.models import (
     Undo,
     Wait,
 )
-from owc_deploy.rollout.standing import GOOD, PASSING, Failing, Standing
+from owc_deploy.rollout.standing import PASSING, Failing, Standing
 
 # How long to wait for work that somebody else is doing for the same rollout.
 UNDER_WAY = timedelta(seconds=30)
@@ -66,7 +66,7 @@ def decide(standing: Standing, calendar: Calendar, moment: datetime) -> Decision
     for ring in standing.rollout.rings:
         if not standing.rings[ring.name].has_ended:
             return _ring(ring, standing, calendar, moment)
-    good = all(site.outcome in GOOD for site in standing.sites.values())
+    good = all(site.is_good for site in standing.sites.values())
     return End("done" if good else "incomplete")
 
 
@@ -235,7 +235,7 @@ def _settled(ring: RolloutRing, standing: Standing, moment: datetime) -> Decisio
         if moment < ends:
             return Wait(ends, f"ring {ring.name} soaks for {ring.soak_seconds // 60} minutes")
         if state.checked_at is None:
-            good = tuple(s for s in ring.sites if standing.sites[s.site].outcome in GOOD)
+            good = tuple(site for site in ring.sites if standing.sites[site.site].is_good)
             return CheckRing(ring.name, good)
         if state.missed:
             again = standing.retry_at(state.checked_at)

@@ -61,6 +61,11 @@ class SiteStanding:
     undo_attempts: int = 0
     undo_tried_at: datetime | None = None
 
+    @property
+    def is_good(self) -> bool:
+        """Whether it is as the rollout wants it, as far as is known."""
+        return self.outcome in GOOD and self.undo is None
+
 
 @dataclass(slots=True)
 class RingStanding:

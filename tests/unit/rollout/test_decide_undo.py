@@ -30,6 +30,7 @@ from unit.rollout.examples import (
     resumed,
     retried,
     ring,
+    ring_ended,
     rollout,
     settled,
     three_rings,
@@ -37,6 +38,7 @@ from unit.rollout.examples import (
 )
 
 from owc_deploy.rollout.models import (
+    CheckRing,
     Decision,
     End,
     NewEvent,
@@ -139,6 +141,7 @@ def test_undoing_keeps_to_the_caps() -> None:
     assert undo == Undo((F, E, D, sites[2]))
 
 
+UNDONE = [*IN_LATE, *done(D), *done(E, outcome="failed"), halted("late"), *undone(D)]
 ORDERS: list[tuple[str, Story, Decision]] = [
     ("paused", [*IN_LATE, paused()], Stand("paused", "lunch")),
     ("resumed", [*IN_LATE, paused(), resumed()], Start("late", (D, E))),
@@ -174,6 +177,16 @@ ORDERS: list[tuple[str, Story, Decision]] = [
         Start("canary", (A,)),
     ),
     (
+        "what was undone stays so, and is not looked at after the soak",
+        [*UNDONE, accepted(E), resumed(), settled("late"), 30 * MINUTE],
+        CheckRing("late", ()),
+    ),
+    (
+        "and is not as it was to be at the end, whatever became of the others",
+        [*UNDONE, retried(E), resumed(), *done(E), ring_ended("late")],
+        End("incomplete"),
+    ),
+    (
         "and is settled again",
         [*IN_LATE, *done(D), retried(A), *ended("ok", A)],
         SettleRing("canary"),
@@ -185,7 +198,8 @@ ORDERS: list[tuple[str, Story, Decision]] = [
     ("story", "expected"), [case[1:] for case in ORDERS], ids=[case[0] for case in ORDERS]
 )
 def test_what_a_person_told_it(story: Story, expected: Decision) -> None:
-    assert decided(three_rings("early"), story) == expected
+    made = three_rings("early", soak_seconds=1800)
+    assert decided(made, story) == expected
 
 
 W1, W2 = on("web1", "w1", "w2")
