@@ -84,7 +84,11 @@ class RingStanding:
 
 @dataclass
 class Standing:
-    """Everything that is known of a rollout under way."""
+    """Everything that is known of a rollout under way.
+
+    What a person tells it and what it does by itself can cross: whatever comes first, a halt is not
+    forgotten for a pause, and an end or an abort is final.
+    """
 
     rollout: Rollout
     sites: dict[str, SiteStanding] = field(default_factory=dict)
@@ -212,22 +216,26 @@ class Standing:
             standing.undo_attempts += 1
 
     def _rollout_paused(self, event: Event) -> None:
-        self._stop("paused", event)
+        if self.state == "running":
+            self._stop("paused", event)
 
     def _rollout_halted(self, event: Event) -> None:
-        self._stop("halted", event)
-        self.undo_rings = tuple(event.body["undo_rings"])
+        if self.state != "aborted":
+            self._stop("halted", event)
+            self.undo_rings = tuple(event.body["undo_rings"])
 
     def _rollout_aborted(self, event: Event) -> None:
-        self._stop("aborted", event)
-        self.undo_rings = (*self.undo_rings, *event.body["undo_rings"])
+        if not self.is_over:
+            self._stop("aborted", event)
+            self.undo_rings = (*self.undo_rings, *event.body["undo_rings"])
 
     def _stop(self, state: RolloutState, event: Event) -> None:
         self.state, self.why = state, event.body["why"]
 
     def _rollout_resumed(self, event: Event) -> None:
         del event
-        self.state, self.why = "running", ""
+        if self.state in {"paused", "halted"}:
+            self.state, self.why, self.undo_rings = "running", "", ()
 
     def _failures_accepted(self, event: Event) -> None:
         for site in event.body["sites"]:
@@ -248,7 +256,6 @@ class Standing:
         for ring in self.rollout.rings:
             if any(site.site in retried for site in ring.sites):
                 self.rings[ring.name] = RingStanding()
-        self.undo_rings = ()
 
     def _rollout_ended(self, event: Event) -> None:
         self.is_over = True

@@ -177,6 +177,41 @@ ORDERS: list[tuple[str, Story, Decision]] = [
         Start("canary", (A,)),
     ),
     (
+        "paused while it halted: it undoes",
+        [*HALTED, paused()],
+        Undo((D, C, B)),
+    ),
+    (
+        "halted while it was paused: it undoes",
+        [*HALTED[:-1], paused(), HALTED[-1]],
+        Undo((D, C, B)),
+    ),
+    (
+        "halted while it was aborted: it stays aborted",
+        [*HALTED[:-1], aborted("late"), HALTED[-1]],
+        Undo((D,)),
+    ),
+    (
+        "sites retried while it halted: it undoes",
+        [*HALTED, retried(E)],
+        Undo((D, C, B)),
+    ),
+    (
+        "resumed while it was aborted: it stays aborted",
+        [*IN_LATE, paused(), aborted(), resumed()],
+        End("aborted"),
+    ),
+    (
+        "aborted when it was done: it stays done",
+        [*IN_LATE, NewEvent("rollout-ended", body={"word": "done"}), aborted("late")],
+        Stand("done", ""),
+    ),
+    (
+        "aborted after it went on: what it undid before does not count any more",
+        [*UNDONE, retried(D, E), resumed(), *done(D), aborted()],
+        End("aborted"),
+    ),
+    (
         "what was undone stays so, and is not looked at after the soak",
         [*UNDONE, accepted(E), resumed(), settled("late"), 30 * MINUTE],
         CheckRing("late", ()),
