@@ -228,6 +228,10 @@ class Standing:
         if not self.is_over:
             self._stop("aborted", event)
             self.undo_rings = (*self.undo_rings, *event.body["undo_rings"])
+            # A person asks for it now: what could not be undone before is tried once more.
+            for site in self.sites.values() if event.body["undo_rings"] else ():
+                if site.undo not in GOOD:
+                    site.undo, site.undo_attempts, site.undo_tried_at = None, 0, None
 
     def _stop(self, state: RolloutState, event: Event) -> None:
         self.state, self.why = state, event.body["why"]

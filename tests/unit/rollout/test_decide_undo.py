@@ -212,6 +212,11 @@ ORDERS: list[tuple[str, Story, Decision]] = [
         End("aborted"),
     ),
     (
+        "aborted, to be undone: what could not be is tried once more",
+        [*HALTED, *3 * undone(D, outcome="unreachable"), *undone(B, C), aborted("late")],
+        Undo((D,)),
+    ),
+    (
         "what was undone stays so, and is not looked at after the soak",
         [*UNDONE, accepted(E), resumed(), settled("late"), 30 * MINUTE],
         CheckRing("late", ()),
