@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
 from owc_deploy.fleet.models import FreezeDays, RolloutLimits, SlaTier
@@ -187,7 +187,8 @@ def _wait_for(
         return Wait(moment + 2 * HORIZON, f"{site.site} has no window")
     if opening.begins <= moment:
         return None
-    return Wait(opening.begins, f"{site.site} is outside its window: {opening.why[0]}")
+    begins = opening.begins.astimezone(UTC)
+    return Wait(begins, f"{site.site} is outside its window: {'; '.join(opening.why)}")
 
 
 def _batch(ready: Sequence[RolloutSite], standing: Standing, room: int) -> tuple[RolloutSite, ...]:

@@ -136,7 +136,7 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing until then; `why` is for whoever waits."""
+    """Do nothing until then, in UTC; `why` is for whoever waits."""
 
     until: datetime
     why: str

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -89,11 +90,28 @@ def test_one_calendar_answers_for_moment_after_moment() -> None:
 def test_freeze_days_are_skipped() -> None:
     minutes, why = waits(decided(NIGHTLY, done(C), calendar(FROZEN)))
     assert minutes == (7 * 24 + 16) * 60
-    assert why == ("a is outside its window: the tier nights has the window thursday 01:00-03:00")
+    assert why == (
+        "a is outside its window: the tier nights has the window thursday 01:00-03:00;"
+        " skipped: the freeze days 2026-11-26 (election)"
+    )
     assert started(decided(NIGHTLY, done(C), calendar(FROZEN), 7 * 24 * 60 * MINUTE + NIGHT)) == [
         "a",
         "b",
     ]
+
+
+def test_a_site_that_may_always_be_changed_is_told_of_the_freeze_days() -> None:
+    frozen = calendar(replace(FROZEN, from_date=BEGINS.date()))
+    wait = decided(rollout(ring("all", C)), [], frozen)
+    # The freeze days end at midnight in Amsterdam.
+    minutes, why = waits(wait)
+    assert minutes == (24 + 14) * 60
+    assert why == (
+        "c is outside its window: the tier default has no windows: its sites may be changed at"
+        " any time; skipped: the freeze days 2026-11-25 to 2026-11-26 (election)"
+    )
+    assert isinstance(wait, Wait)
+    assert wait.until.tzinfo is UTC
 
 
 def test_a_site_without_any_window_is_given_up_once_nothing_else_can_begin() -> None:
