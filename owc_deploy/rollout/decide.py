@@ -113,10 +113,12 @@ def _settled(ring: RolloutRing, standing: Standing, moment: datetime) -> Decisio
 
 def _undo(standing: Standing, moment: datetime) -> Decision:
     """Bring back what is to be brought back; it waits for no window."""
-    slots = Slots(standing.rollout.limits)
+    slots = Slots(standing.rollout.limits, standing.under_way.values())
     batch: list[RolloutSite] = []
     waits: list[datetime] = []
     for site in in_order(standing.undo_lanes, lambda site: -standing.order(site), slots):
+        if site.site in standing.under_way:
+            continue
         tried_at = standing.sites[site.site].undo_tried_at
         if tried_at is not None and standing.retry_at(tried_at) > moment:
             waits.append(standing.retry_at(tried_at))
@@ -124,6 +126,8 @@ def _undo(standing: Standing, moment: datetime) -> Decision:
             batch.append(site)
     if batch:
         return Undo(tuple(batch))
+    if standing.under_way:
+        return Wait(moment + UNDER_WAY, "sites are being changed")
     if waits:
         return Wait(min(waits), "what could not be undone is tried again")
     if standing.state == "aborted":

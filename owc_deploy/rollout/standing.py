@@ -37,7 +37,7 @@ class Standing:
     What a person tells it and what it does by itself can cross: whatever comes first, a halt is not
     forgotten for a pause, and an end or an abort is final.
 
-    `under_way` are the sites that somebody is about to change, whichever ring they are in.
+    `under_way` are the sites that somebody is about to change or to bring back, in any ring.
     """
 
     rollout: Rollout
@@ -113,7 +113,7 @@ class Standing:
         """Put a site where it belongs; called after whatever happened to it."""
         site, state = self._places[name], self.sites[name]
         self.rings[self._ring_of[name]].sort_in(site, state)
-        keep(self.under_way, site, wanted=state.is_intended)
+        keep(self.under_way, site, wanted=state.is_intended or state.is_undo_intended)
         lane = self._to_undo.setdefault(site.supplier, {})
         keep(lane, site, wanted=self._is_to_undo(name))
 
@@ -137,8 +137,7 @@ class Standing:
     def _walk_begun(self, event: Event) -> None:
         del event
         # Whoever was at it is gone: what became of its intents is seen on the servers.
-        undoing = [site.site for site in self.to_undo()]
-        for name in (*self.under_way, *undoing):
+        for name in tuple(self.under_way):
             self.sites[name].is_intended = self.sites[name].is_undo_intended = False
             self._sort_in(name)
 
@@ -206,6 +205,7 @@ class Standing:
 
     def _undo_intended(self, event: Event) -> None:
         self.sites[event.site].is_undo_intended = True
+        self._sort_in(event.site)
 
     def _undo_ended(self, event: Event) -> None:
         standing = self.sites[event.site]
