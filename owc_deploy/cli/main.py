@@ -36,6 +36,7 @@ VERBS = {
     "mitigate": "mitigate",
     "audit": "audit",
     "sbom": "sbom",
+    "notify": "notify",
     "catalogue": "catalogue",
     "lab": "lab",
     "completion": "completion",

@@ -21,6 +21,7 @@ from owc_deploy.fleet.models import (
     Hold,
     Manifest,
     Municipality,
+    NotificationChannel,
     Page,
     Redirect,
     Ring,
@@ -84,6 +85,7 @@ def check_fleet(root: Path) -> tuple[Fleet | None, tuple[Problem, ...]]:
     for finding in (
         *rules.findings(everything),
         *attachments.attachment_findings(root, sites),
+        *attachments.channel_findings(root, settings),
         *mitigations.findings(closed, names),
     ):
         problems += (documents.to_problem(finding, raw[finding.file]),)
@@ -162,7 +164,14 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
             )
             for days in data.get("freeze_days", ())
         ),
+        notifications=tuple(_channel(channel) for channel in data.get("notifications", ())),
     )
+
+
+def _channel(channel: Mapping[str, Any]) -> NotificationChannel:
+    # Without `events` the model's own default holds.
+    events = {"events": tuple(channel["events"])} if "events" in channel else {}
+    return NotificationChannel(channel["name"], SecretReference(**channel["address"]), **events)
 
 
 def _tier(name: str, tier: Mapping[str, Any]) -> SlaTier:

@@ -102,7 +102,8 @@ class Documents:
 def findings(documents: Documents) -> Iterator[Finding]:
     """Hold every rule against the documents."""
     if documents.fleet is not None:
-        yield from _rings(documents.fleet)
+        yield from _named_once(documents.fleet, "rings", "ring")
+        yield from _named_once(documents.fleet, "notifications", "channel")
         yield from window_rules.findings(documents.fleet)
     for site in documents.sites:
         for rule in _SITE_RULES:
@@ -116,16 +117,16 @@ def findings(documents: Documents) -> Iterator[Finding]:
 Wrong = tuple[PathKeys, str, str, str]
 
 
-def _rings(fleet: Document) -> Iterator[Finding]:
+def _named_once(fleet: Document, key: str, kind: str) -> Iterator[Finding]:
     seen: set[str] = set()
-    for number, ring in enumerate(fleet.data.get("rings", ())):
-        name = (ring or {}).get("name")
+    for number, item in enumerate(fleet.data.get(key, ())):
+        name = (item or {}).get("name")
         if name in seen:
             yield Finding(
                 fleet.file,
-                ("rings", number, "name"),
-                "duplicate-ring",
-                f"the ring `{name}` is listed twice",
+                (key, number, "name"),
+                f"duplicate-{kind}",
+                f"the {kind} `{name}` is listed twice",
                 "list it once",
             )
         if name:
