@@ -12,6 +12,7 @@ from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_outcomes, print_plan
 from owc_deploy.cli.record import recorded_run
 from owc_deploy.cli.session import Session, now, open_session, progress
+from owc_deploy.cli.tell import apply_notice, job_link, notifier
 from owc_deploy.cli.view import confirm, narrate, print_json
 from owc_deploy.errors import UsageError
 from owc_deploy.plan.document import plan_from_text
@@ -111,6 +112,8 @@ def carry_out(
     for server in applied.servers:
         if server.status != "ok":
             narrate(f"server {server.server}: {server.status}: {server.message}")
+    if not applied.succeeded:
+        notifier(session.fleet).tell(apply_notice(session.fleet, applied, job_link()))
     return 0 if applied.succeeded else 1
 
 

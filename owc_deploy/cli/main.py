@@ -38,6 +38,7 @@ VERBS = {
     "mitigate": "mitigate",
     "audit": "audit",
     "sbom": "sbom",
+    "notify": "notify",
     "catalogue": "catalogue",
     "lab": "lab",
     "completion": "completion",

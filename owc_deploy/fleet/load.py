@@ -22,6 +22,7 @@ from owc_deploy.fleet.models import (
     Hold,
     Manifest,
     Municipality,
+    NotificationChannel,
     Page,
     Redirect,
     Ring,
@@ -88,6 +89,7 @@ def check_fleet(root: Path) -> tuple[Fleet | None, tuple[Problem, ...]]:
     for finding in (
         *rules.findings(everything),
         *attachments.attachment_findings(root, sites),
+        *attachments.channel_findings(root, settings),
         *mitigations.findings(closed, names),
     ):
         problems += (documents.to_problem(finding, raw[finding.file]),)
@@ -167,6 +169,7 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
             )
             for days in data.get("freeze_days", ())
         ),
+<<<<<<< HEAD
         rollouts=RolloutLimits(**data.get("rollouts", {})),
     )
 
@@ -186,6 +189,16 @@ def _share(written: int | str) -> Share:
     if isinstance(written, int):
         return Share(written)
     return Share(int(written.removesuffix("%")), is_percentage=True)
+=======
+        notifications=tuple(_channel(channel) for channel in data.get("notifications", ())),
+    )
+
+
+def _channel(channel: Mapping[str, Any]) -> NotificationChannel:
+    # Without `events` the model's own default holds.
+    events = {"events": tuple(channel["events"])} if "events" in channel else {}
+    return NotificationChannel(channel["name"], SecretReference(**channel["address"]), **events)
+>>>>>>> ci
 
 
 def _tier(name: str, tier: Mapping[str, Any]) -> SlaTier:

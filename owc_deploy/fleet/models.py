@@ -15,10 +15,29 @@ Environment = Literal["production", "acceptance", "test"]
 DependencyPolicy = Literal["add", "refuse"]
 Channel = Literal["stable", "beta"]
 TlsPolicy = Literal["acme", "supplied", "internal"]
+NotificationEvent = Literal[
+    "rollout-started",
+    "ring-ended",
+    "rollout-paused",
+    "rollout-halted",
+    "rollout-ended",
+    "rollout-aborted",
+    "site-failed",
+    "apply-failed",
+    "audit-finding",
+]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 DEFAULT_TIER = "default"
 DEFAULT_TIME_ZONE = "Europe/Amsterdam"
+# The others only tell how far a rollout is.
+NEEDS_A_PERSON: tuple[NotificationEvent, ...] = (
+    "rollout-paused",
+    "rollout-halted",
+    "site-failed",
+    "apply-failed",
+    "audit-finding",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +337,15 @@ class AdvisoryFeed:
 
 
 @dataclass(frozen=True, slots=True)
+class NotificationChannel:
+    """Who is told of which events; `address` is an Apprise address, which holds tokens."""
+
+    name: str
+    address: SecretReference
+    events: tuple[NotificationEvent, ...] = NEEDS_A_PERSON
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSettings:
     """fleet.yml. Paths are absolute once loaded.
 
@@ -337,7 +365,11 @@ class FleetSettings:
     advisories: tuple[AdvisoryFeed, ...] = ()
     sla_tiers: Mapping[str, SlaTier] = field(default_factory=dict)
     freeze_days: tuple[FreezeDays, ...] = ()
+<<<<<<< HEAD
     rollouts: RolloutLimits = field(default_factory=RolloutLimits)
+=======
+    notifications: tuple[NotificationChannel, ...] = ()
+>>>>>>> ci
 
     def tier_of(self, manifest: Manifest) -> SlaTier:
         """Return the tier of a site: the one it names, or `default`, which need not be written."""
