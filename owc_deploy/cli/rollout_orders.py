@@ -15,15 +15,18 @@ from owc_deploy.cli.rollout_walk import (
     choose,
     current_report,
     finish,
+    telling_journal,
     walk_on,
     walk_options,
 )
 from owc_deploy.cli.session import open_session
 from owc_deploy.cli.view import confirm, narrate, print_json
 from owc_deploy.fleet.load import load_fleet
+from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
-from owc_deploy.rollout.journal import StoreJournal, read
+from owc_deploy.rollout.journal import read
 from owc_deploy.rollout.models import NewEvent
+from owc_deploy.rollout.standing import Standing
 from owc_deploy.store import Store, open_fleet_store
 
 _rollout_argument = click.argument("rollout_id", default="", metavar="[ROLLOUT]")
@@ -48,7 +51,8 @@ def pause_command(rollout_id: str, reason: str, fleet_root: Path, output_format:
     fleet = load_fleet(fleet_root)
     store = open_fleet_store(fleet)
     chosen = choose(store, rollout_id)
-    _order(store, chosen, orders.pause(read(store, chosen), reason))
+    standing = read(store, chosen)
+    _order(fleet, store, standing, orders.pause(standing, reason))
     document = current_report(fleet, store, read(store, chosen))
     print_json(document) if output_format == "json" else print_report(document)
     return 0
@@ -123,9 +127,10 @@ def resume_command(
                 )
             return max(codes)
         chosen = choose(store, rollout_id)
-        events = orders.resume(read(store, chosen), reason, accept_failures=accept_failures)
+        standing = read(store, chosen)
+        events = orders.resume(standing, reason, accept_failures=accept_failures)
         confirm(f"Go on with rollout {chosen}?", yes=yes)
-        _order(store, chosen, events)
+        _order(session.fleet, store, standing, events)
         standing, stopped = walk_on(session, store, chosen, patience=patience, take_over=take_over)
     return finish(
         session.fleet, store, standing, stopped, output_format, detailed=detailed_exitcode
@@ -168,10 +173,11 @@ def abort_command(
     store = open_fleet_store(session.fleet)
     with closing(session.executor):
         chosen = choose(store, rollout_id)
-        events = orders.abort(read(store, chosen), reason, undo_since=undo_since)
+        standing = read(store, chosen)
+        events = orders.abort(standing, reason, undo_since=undo_since)
         undone = f" and undo everything since ring {undo_since}" if undo_since else ""
         confirm(f"Abort rollout {chosen}{undone}?", yes=yes)
-        _order(store, chosen, events)
+        _order(session.fleet, store, standing, events)
         standing = read(store, chosen)
         if not standing.is_over:
             standing, _ = walk_on(session, store, chosen, patience=None, take_over=take_over)
@@ -216,15 +222,16 @@ def retry_command(
     store = open_fleet_store(session.fleet)
     with closing(session.executor):
         chosen = choose(store, rollout_id)
-        events = orders.retry(read(store, chosen), sites, reason)
+        standing = read(store, chosen)
+        events = orders.retry(standing, sites, reason)
         confirm(f"Try again in rollout {chosen}?", yes=yes)
-        _order(store, chosen, events)
+        _order(session.fleet, store, standing, events)
         standing, stopped = walk_on(session, store, chosen, patience=patience, take_over=take_over)
     return finish(
         session.fleet, store, standing, stopped, output_format, detailed=detailed_exitcode
     )
 
 
-def _order(store: Store, rollout_id: str, events: tuple[NewEvent, ...]) -> None:
+def _order(fleet: Fleet, store: Store, standing: Standing, events: tuple[NewEvent, ...]) -> None:
     if events:
-        StoreJournal(store, rollout_id).append(*events)
+        telling_journal(fleet, store, standing.rollout).append(*events)

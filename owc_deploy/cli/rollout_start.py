@@ -15,6 +15,7 @@ from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
 from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
 from owc_deploy.cli.session import Session, now, open_session, operator
+from owc_deploy.cli.tell import job_link, notifier, rollout_notice
 from owc_deploy.cli.update import narrate_relocked
 from owc_deploy.cli.view import confirm, narrate
 from owc_deploy.errors import LockRefusedError, UsageError
@@ -26,7 +27,7 @@ from owc_deploy.rollout import aims, orders
 from owc_deploy.rollout.aims import Aim
 from owc_deploy.rollout.apply import RELEASING, check_plan
 from owc_deploy.rollout.journal import StoreJournal, begin, read, refuse_taken
-from owc_deploy.rollout.models import Emergency, Rollout
+from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.rollout.rings import rollout_rings
 from owc_deploy.store import Store, open_fleet_store
@@ -156,6 +157,9 @@ def start_command(
         for lock in renewed:
             write_lock(session.fleet, lock)
         begin(store, rollout)
+        started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
+        if started is not None:
+            notifier(session.fleet).tell(started)
         narrate(f"rollout {rollout.rollout_id}")
         standing, stopped = walk_on(
             session, store, rollout.rollout_id, patience=patience, take_over=take_over

@@ -13,6 +13,7 @@ import click
 from owc_deploy.cli.options import Function
 from owc_deploy.cli.rollout_view import print_report
 from owc_deploy.cli.session import Session, now, operator, progress
+from owc_deploy.cli.tell import TellingJournal, notifier
 from owc_deploy.cli.view import can_ask, narrate, plain, print_json
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.models import Fleet
@@ -20,7 +21,7 @@ from owc_deploy.plan.models import Fence, Plan, SiteOutcome
 from owc_deploy.rollout.decide import Calendar, decide
 from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
-from owc_deploy.rollout.models import NewEvent, RolloutSite, Stand, Wait
+from owc_deploy.rollout.models import NewEvent, Rollout, RolloutSite, Stand, Wait
 from owc_deploy.rollout.report import SCHEMA_VERSION, report
 from owc_deploy.rollout.standing import GOOD, Standing
 from owc_deploy.rollout.walk import walk
@@ -114,8 +115,8 @@ def walk_on(
         take_over=take_over,
         narrate=narrate,
     ) as claim:
-        journal = StoreJournal(store, rollout_id)
         standing = read(store, rollout_id)
+        journal = telling_journal(session.fleet, store, standing.rollout)
         _tell_what_was_done(standing)
         body = {"owner": claim.owner, "fencing_token": claim.first_token}
         journal.append(NewEvent("walk-begun", body=body))
@@ -194,6 +195,12 @@ def nothing_to_do(plan: Plan, output_format: str) -> int:
     if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "rollout_id": None, "state": "done"})
     return 1 if plan.is_incomplete else 0
+
+
+def telling_journal(fleet: Fleet, store: Store, rollout: Rollout) -> TellingJournal:
+    """Return a rollout's journal, which tells the fleet's channels too."""
+    journal = StoreJournal(store, rollout.rollout_id)
+    return TellingJournal(journal, rollout, notifier(fleet))
 
 
 def calendar_of(fleet: Fleet) -> Calendar:

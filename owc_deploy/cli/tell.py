@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from owc_deploy.cli.view import narrate
-from owc_deploy.fleet.models import Fleet
+from owc_deploy.fleet.models import Fleet, NotificationEvent
 from owc_deploy.notify.message import Notice
 from owc_deploy.notify.notifier import Notifier
 from owc_deploy.rollout.apply import GOOD, Applied
+from owc_deploy.rollout.models import Event, NewEvent, Rollout
+from owc_deploy.rollout.ports import Journal
 from owc_deploy.store.models import RecordedFinding
 
 if TYPE_CHECKING:  # 0.05 s that only `audit` must pay
     from owc_deploy.evidence.audit import Finding
 
 _LINES = 20
+# Outcomes of a site that somebody should look into now.
+_WRONG = frozenset({"failed", "rolled-back", "inconclusive"})
 
 
 def notifier(fleet: Fleet) -> Notifier:
@@ -52,6 +57,53 @@ def apply_notice(fleet: Fleet, applied: Applied, link: str) -> Notice:
         "owc-deploy status",
         link,
     )
+
+
+@dataclass(frozen=True)
+class TellingJournal:
+    """A rollout's journal that also tells the channels, once an event is written down."""
+
+    journal: Journal
+    rollout: Rollout
+    notifier: Notifier
+
+    def append(self, *events: NewEvent) -> None:
+        """See `Journal.append`."""
+        self.journal.append(*events)
+        for event in events:
+            notice = rollout_notice(self.rollout, event, job_link())
+            if notice is not None:
+                self.notifier.tell(notice)
+
+    def events(self, *, after: int = 0) -> Sequence[Event]:
+        """See `Journal.events`."""
+        return self.journal.events(after=after)
+
+
+def rollout_notice(rollout: Rollout, event: NewEvent, link: str) -> Notice | None:
+    """Return what is told of an event of a rollout, `None` for what nobody has to hear."""
+    body = event.body
+    command = f"owc-deploy rollout status {rollout.rollout_id}"
+
+    def notice(kind: NotificationEvent, text: str) -> Notice:
+        return Notice(kind, rollout.fleet, rollout.cause, text, command, link)
+
+    match event.kind:
+        case "rollout-started":
+            return notice("rollout-started", f"{len(rollout.sites)} sites")
+        case "ring-ended":
+            return notice("ring-ended", f"ring {body['ring']} is good")
+        case "rollout-paused":
+            return notice("rollout-paused", str(body["why"]))
+        case "rollout-halted":
+            return notice("rollout-halted", str(body["why"]))
+        case "rollout-aborted":
+            return notice("rollout-aborted", str(body["why"]))
+        case "rollout-ended" if body["word"] != "aborted":
+            return notice("rollout-ended", f"the rollout is {body['word']}")
+        case "site-ended" | "undo-ended" if body["outcome"] in _WRONG:
+            return notice("site-failed", f"{event.site}: {body['outcome']}: {body['message']}")
+    return None
 
 
 def audit_notice(

@@ -169,8 +169,8 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
             )
             for days in data.get("freeze_days", ())
         ),
-<<<<<<< HEAD
         rollouts=RolloutLimits(**data.get("rollouts", {})),
+        notifications=tuple(_channel(channel) for channel in data.get("notifications", ())),
     )
 
 
@@ -189,16 +189,12 @@ def _share(written: int | str) -> Share:
     if isinstance(written, int):
         return Share(written)
     return Share(int(written.removesuffix("%")), is_percentage=True)
-=======
-        notifications=tuple(_channel(channel) for channel in data.get("notifications", ())),
-    )
 
 
 def _channel(channel: Mapping[str, Any]) -> NotificationChannel:
     # Without `events` the model's own default holds.
     events = {"events": tuple(channel["events"])} if "events" in channel else {}
     return NotificationChannel(channel["name"], SecretReference(**channel["address"]), **events)
->>>>>>> ci
 
 
 def _tier(name: str, tier: Mapping[str, Any]) -> SlaTier:

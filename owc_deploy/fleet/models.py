@@ -365,11 +365,8 @@ class FleetSettings:
     advisories: tuple[AdvisoryFeed, ...] = ()
     sla_tiers: Mapping[str, SlaTier] = field(default_factory=dict)
     freeze_days: tuple[FreezeDays, ...] = ()
-<<<<<<< HEAD
     rollouts: RolloutLimits = field(default_factory=RolloutLimits)
-=======
     notifications: tuple[NotificationChannel, ...] = ()
->>>>>>> ci
 
     def tier_of(self, manifest: Manifest) -> SlaTier:
         """Return the tier of a site: the one it names, or `default`, which need not be written."""

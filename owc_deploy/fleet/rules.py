@@ -95,13 +95,9 @@ class Documents:
 def findings(documents: Documents) -> Iterator[Finding]:
     """Hold every rule against the documents."""
     if documents.fleet is not None:
-<<<<<<< HEAD
         yield from ring_rules.findings(documents.fleet)
         yield from ring_rules.site_findings(documents.sites, documents.fleet)
-=======
-        yield from _named_once(documents.fleet, "rings", "ring")
         yield from _named_once(documents.fleet, "notifications", "channel")
->>>>>>> ci
         yield from window_rules.findings(documents.fleet)
     for site in documents.sites:
         for rule in _SITE_RULES:
@@ -115,8 +111,6 @@ def findings(documents: Documents) -> Iterator[Finding]:
 Wrong = tuple[PathKeys, str, str, str]
 
 
-<<<<<<< HEAD
-=======
 def _named_once(fleet: Document, key: str, kind: str) -> Iterator[Finding]:
     seen: set[str] = set()
     for number, item in enumerate(fleet.data.get(key, ())):
@@ -133,7 +127,6 @@ def _named_once(fleet: Document, key: str, kind: str) -> Iterator[Finding]:
             seen.add(name)
 
 
->>>>>>> ci
 def _file_name(site: Document, _: Documents) -> Iterator[Wrong]:
     name = site.data.get("site")
     if name is not None and name != site.file.stem:
