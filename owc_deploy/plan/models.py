@@ -138,6 +138,19 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """What a controller shows servers, so that they refuse whoever came before it to a site.
+
+    `token` is higher than that of every earlier owner of the site in the same `store`; `owner` says
+    in words who it is.
+    """
+
+    store: str
+    token: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class SiteOutcome:
     """How it ended for one site. `steps` are the transaction's steps with seconds each."""
 
