@@ -46,8 +46,11 @@ VERBS = {
 
 # Verbs that work on servers whenever they are used.
 SERVER_VERBS = frozenset(
-    {"plan", "apply", "update", "rollback", "status", "logs", "access", "mitigate"}
+    {"plan", "apply", "update", "rollout", "rollback", "status", "logs", "access", "mitigate"}
 )
+
+# Verbs of theirs that read what is written down, and ask no server.
+_READING_VERBS = frozenset({"list", "pause", "status", "watch"})
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
@@ -80,7 +83,7 @@ class _Verbs(click.Group):
 
 def _begin_ansible(arguments: list[str]) -> None:
     """Let Ansible be imported while this process imports the verb and reads the documents."""
-    if {"-h", "--help"} & set(arguments) or arguments[:1] == ["list"]:
+    if {"-h", "--help"} & set(arguments) or _READING_VERBS & set(arguments[:1]):
         return
     from owc_deploy.execution.standby import begin  # noqa: PLC0415  for these verbs only
 

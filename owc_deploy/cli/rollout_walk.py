@@ -245,4 +245,4 @@ def current_report(fleet: Fleet, store: Store, standing: Standing) -> dict[str, 
     """Return how far a rollout is, and what it would do now."""
     decision = decide(standing, calendar_of(fleet), now())
     holder = store.holder(f"rollout/{standing.rollout.rollout_id}")
-    return report(standing, decision, str(holder or ""))
+    return report(standing, decision, holder.owner if holder else "")
