@@ -82,12 +82,29 @@ class ServerHands:
         self._note(kind, busy)
         return tuple(site for site in sites if site.site not in held)
 
+    def _take_over(self, standing: Standing, sites: Iterable[RolloutSite]) -> None:
+        """Announce ourselves where somebody was cut off, so that what they began is undone."""
+        requests: dict[str, list[str]] = {}
+        for site in sites:
+            state = standing.sites[site.site]
+            if state.is_unknown:
+                requests.setdefault(site.server, []).append(site.site)
+        if not requests:
+            return
+        found = self.executor.fence(
+            requests, fences=self.claims.fences(), on_progress=self.on_progress
+        )
+        for each in found:
+            if each.transaction_id:
+                self.tell(f"{each.site}: {each.transaction_id} is under way still; it is undone")
+
     def _look(self, sites: Iterable[RolloutSite]) -> Mapping[str, ObservedServer]:
         names = sorted({site.server for site in sites})
         servers = tuple(self.fleet.servers[name] for name in names)
         return observe(self.executor, servers, hold=True, on_progress=self.on_progress)
 
     def _change(self, standing: Standing, ring: str, sites: Sequence[RolloutSite]) -> None:
+        self._take_over(standing, sites)
         observed = self._look(sites)
         plan = self._plan(observed, sites)
         places = {site.site: site for site in sites}
@@ -198,6 +215,7 @@ class ServerHands:
         return replace(outcome, details={**outcome.details, "versions": versions})
 
     def _undo(self, standing: Standing, sites: Sequence[RolloutSite]) -> None:
+        self._take_over(standing, sites)
         observed = self._look(sites)
         ended: list[SiteOutcome] = []
         requests: dict[str, tuple[RollbackRequest, ...]] = {}

@@ -61,6 +61,11 @@ class SiteStanding:
         return self.outcome is not None or self.is_intended or bool(self.release_ids)
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether somebody meant to change it and nobody saw how that ended."""
+        return bool(self.release_ids) and self.outcome in {None, "inconclusive", "unreachable"}
+
+    @property
     def may_have_changed(self) -> bool:
         """Whether the rollout changed it, or nobody knows that it did not."""
         return bool(self.release_ids) and self.outcome not in {"ok", "failed", "rolled-back"}
