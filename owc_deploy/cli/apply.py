@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
-from owc_deploy.cli.options import change_options, fleet_option, format_option, sites_argument
+from owc_deploy.cli.junit_view import junit
+from owc_deploy.cli.markdown_view import outcomes_markdown
+from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_outcomes, print_plan
 from owc_deploy.cli.record import recorded_run
+from owc_deploy.cli.rows import rows_of_applied
 from owc_deploy.cli.session import Session, now, open_session, progress
 from owc_deploy.cli.tell import apply_notice, job_link, notifier
 from owc_deploy.cli.view import confirm, narrate, print_json
@@ -36,7 +39,7 @@ Exit codes: 0 done or nothing to do, 1 a site or server failed, 4 somebody else 
 )
 @sites_argument
 @fleet_option
-@format_option
+@ci_format_option
 @change_options
 @click.option(
     "--plan",
@@ -107,6 +110,10 @@ def carry_out(
         applied = apply_plan(session.fleet, session.executor, plan, lambda _: None, now)
     if output_format == "json":
         print_json(applied_document(applied, plan.plan_id))
+    elif output_format == "junit":
+        click.echo(junit("apply", rows_of_applied(applied, plan)))
+    elif output_format == "markdown":
+        click.echo(outcomes_markdown("Applied", rows_of_applied(applied, plan)), nl=False)
     elif plan.has_changes or not applied.succeeded:
         print_outcomes(applied.outcomes)
     for server in applied.servers:

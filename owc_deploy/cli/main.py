@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from owc_deploy import __version__
-from owc_deploy.cli.view import print_error
+from owc_deploy.cli.view import colour, print_error
 from owc_deploy.errors import OwcError
 
 # Verb -> module in owc_deploy.cli that defines `command`; the order is that of `--help`.
@@ -118,7 +118,13 @@ def cli(verbose: int) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        result = cli.main(args=list(arguments), prog_name="owc-deploy", standalone_mode=False)
+        result = cli.main(
+            args=list(arguments),
+            prog_name="owc-deploy",
+            standalone_mode=False,
+            color=colour(),
+            obj=tuple(arguments),  # for `typed_again`
+        )
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.Abort:

@@ -29,7 +29,7 @@ def deliver(address: str, title: str, body: str, kind: str) -> str:
 
     scheme = scheme_of(address)
     # What is examined is what is used: Apprise's own reading of the address, not another of ours.
-    parts = url_to_dict(address)  # type: ignore[no-untyped-call]
+    parts = url_to_dict(address)
     if not parts or parts.get("schema") != scheme or "qsd" not in parts:
         return f"its address is not a {scheme}:// address that Apprise understands"
     refusal = parameter_refusal(scheme, parts["qsd"])
