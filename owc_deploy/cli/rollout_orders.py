@@ -8,19 +8,19 @@ from pathlib import Path
 
 import click
 
-from owc_deploy.cli.options import change_options, fleet_option, format_option
-from owc_deploy.cli.rollout_view import print_report
+from owc_deploy.cli.options import change_options, ci_format_option, fleet_option
+from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.rollout_walk import (
-    EXIT_HALTED,
     choose,
     current_report,
+    exit_code,
     finish,
     telling_journal,
     walk_on,
     walk_options,
 )
 from owc_deploy.cli.session import open_session
-from owc_deploy.cli.view import confirm, narrate, print_json
+from owc_deploy.cli.view import confirm
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
@@ -45,7 +45,7 @@ Examples:
 @_rollout_argument
 @_reason_option
 @fleet_option
-@format_option
+@ci_format_option
 def pause_command(rollout_id: str, reason: str, fleet_root: Path, output_format: str) -> int:
     """Let what is under way end, and begin nothing more until `resume`."""
     fleet = load_fleet(fleet_root)
@@ -53,8 +53,7 @@ def pause_command(rollout_id: str, reason: str, fleet_root: Path, output_format:
     chosen = choose(store, rollout_id)
     standing = read(store, chosen)
     _order(fleet, store, standing, orders.pause(standing, reason))
-    document = current_report(fleet, store, read(store, chosen))
-    print_json(document) if output_format == "json" else print_report(document)
+    print_reports([current_report(fleet, store, read(store, chosen))], output_format)
     return 0
 
 
@@ -83,7 +82,7 @@ Exit codes: as those of `rollout start`.
 )
 @walk_options
 @fleet_option
-@format_option
+@ci_format_option
 @change_options
 def resume_command(
     rollout_id: str,
@@ -105,26 +104,15 @@ def resume_command(
     store = open_fleet_store(session.fleet)
     with closing(session.executor):
         if scheduled:
-            codes = [0]
+            codes, documents = [0], []
             for each in store.rollouts.identifiers(unfinished=True):
-                standing = read(store, each)
-                if standing.state == "paused":
-                    narrate(f"rollout {each} is paused: {standing.why}")
-                    codes.append(EXIT_HALTED)
-                    continue
+                # One that was paused or halted stands where it is.
                 standing, stopped = walk_on(
                     session, store, each, patience=patience, take_over=take_over
                 )
-                codes.append(
-                    finish(
-                        session.fleet,
-                        store,
-                        standing,
-                        stopped,
-                        output_format,
-                        detailed=detailed_exitcode,
-                    )
-                )
+                codes.append(exit_code(stopped, detailed=detailed_exitcode))
+                documents.append(current_report(session.fleet, store, standing))
+            print_reports(documents, output_format)
             return max(codes)
         chosen = choose(store, rollout_id)
         standing = read(store, chosen)
@@ -154,7 +142,7 @@ Examples:
     help="Bring everything back that was changed in this ring and those after it.",
 )
 @fleet_option
-@format_option
+@ci_format_option
 @change_options
 def abort_command(
     rollout_id: str,
@@ -182,7 +170,7 @@ def abort_command(
         if not standing.is_over:
             standing, _ = walk_on(session, store, chosen, patience=None, take_over=take_over)
     document = current_report(session.fleet, store, standing)
-    print_json(document) if output_format == "json" else print_report(document)
+    print_reports([document], output_format)
     return 1 if any(word.startswith("undo-") for word in document["counts"]) else 0
 
 
@@ -201,7 +189,7 @@ Exit codes: as those of `rollout start`.
 @click.option("--site", "sites", multiple=True, help="Only this site; may be given more than once.")
 @walk_options
 @fleet_option
-@format_option
+@ci_format_option
 @change_options
 def retry_command(
     rollout_id: str,

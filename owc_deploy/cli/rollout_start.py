@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from owc_deploy.catalogue.relock import relock, write_lock
-from owc_deploy.cli.options import change_options, fleet_option, format_option, sites_argument
+from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
 from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
@@ -105,7 +105,7 @@ waiting, with --detailed-exitcode.
 )
 @walk_options
 @fleet_option
-@format_option
+@ci_format_option
 @change_options
 def start_command(
     sites: tuple[str, ...],

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from owc_deploy.cli.options import Function
-from owc_deploy.cli.rollout_view import print_report
+from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.session import Session, now, operator, progress
 from owc_deploy.cli.tell import TellingJournal, notifier
 from owc_deploy.cli.view import can_ask, narrate, plain, print_json
@@ -180,11 +180,12 @@ def finish(
     detailed: bool,
 ) -> int:
     """Say how a rollout stopped, and return the exit code."""
-    document = current_report(fleet, store, standing)
-    if output_format == "json":
-        print_json(document)
-    else:
-        print_report(document)
+    print_reports([current_report(fleet, store, standing)], output_format)
+    return exit_code(stopped, detailed=detailed)
+
+
+def exit_code(stopped: Wait | Stand, *, detailed: bool) -> int:
+    """Return the exit code of a rollout that stopped so."""
     if isinstance(stopped, Wait):
         return EXIT_CHANGES if detailed else 0
     return {"done": 0, "incomplete": 1}.get(stopped.state, EXIT_HALTED)
@@ -194,6 +195,8 @@ def nothing_to_do(plan: Plan, output_format: str) -> int:
     """Say that there is nothing to roll out, and return the exit code."""
     if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "rollout_id": None, "state": "done"})
+    elif output_format != "human":
+        print_reports([], output_format)
     return 1 if plan.is_incomplete else 0
 
 

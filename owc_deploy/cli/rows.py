@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from owc_deploy.cli.plan_view import change_words
 from owc_deploy.plan.models import Plan, SitePlan
@@ -27,7 +27,9 @@ _VERDICTS: Mapping[str, Verdict] = {
     "provision": "passed",
     "failed": "failed",
     "rolled-back": "failed",
+    "undone": "failed",
     "held": "skipped",
+    "pending": "skipped",
     "not-attempted": "skipped",
 }
 
@@ -70,6 +72,15 @@ def rows_of_applied(applied: Applied, plan: Plan) -> tuple[Row, ...]:
         for each in applied.outcomes
     )
     return (*servers, *sites)
+
+
+def rows_of_rollout(document: Mapping[str, Any]) -> tuple[Row, ...]:
+    """Return a row for each site of a rollout, from its report."""
+    return tuple(
+        Row(site["site"], site["server"], ring["ring"], site["outcome"], site["message"])
+        for ring in document["rings"]
+        for site in ring["sites"]
+    )
 
 
 def rows_of_plan(plan: Plan) -> tuple[Row, ...]:
