@@ -24,7 +24,7 @@ from owc_deploy.rollout.journal import StoreJournal, read
 from owc_deploy.rollout.models import NewEvent, Rollout, RolloutSite, Stand, Wait
 from owc_deploy.rollout.report import SCHEMA_VERSION, report
 from owc_deploy.rollout.standing import GOOD, Standing
-from owc_deploy.rollout.walk import walk
+from owc_deploy.rollout.walk import stops_at, walk
 from owc_deploy.store import Store
 from owc_deploy.store.leases import Claim
 from owc_deploy.store.models import Intent
@@ -108,6 +108,12 @@ def walk_on(
 
     Raises LeaseHeldError when somebody else walks it.
     """
+    standing = read(store, rollout_id)
+    calendar = calendar_of(session.fleet)
+    stopped = stops_at(decide(standing, calendar, now()), now(), patience)
+    if stopped is not None and not standing.is_under_way:
+        # Whoever comes by every quarter of an hour leaves no trace of finding nothing to do.
+        return standing, stopped
     with store.claim(
         f"rollout/{rollout_id}",
         reason=f"rollout {rollout_id}",
@@ -136,7 +142,7 @@ def walk_on(
                 standing,
                 journal,
                 hands,
-                calendar_of(session.fleet),
+                calendar,
                 SystemClock(),
                 patience=patience,
                 require=claim.require,

@@ -99,6 +99,11 @@ class Standing:
         self.sites = {name: SiteStanding() for name in self._places}
         self.rings = {ring.name: RingStanding() for ring in self.rollout.rings}
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether somebody is changing a site, or was when they were cut off."""
+        return any(site.is_intended or site.is_undo_intended for site in self.sites.values())
+
     def learn(self, events: Iterable[Event]) -> None:
         """Take in what happened, in order."""
         for event in events:
