@@ -5,27 +5,25 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
+from unit.store.places import Place, child_environment
 
 from owc_deploy.errors import LeaseHeldError
-from owc_deploy.store import Store, open_store
+from owc_deploy.store import Store
 
 HOLDER = """
 import sys, time
-from pathlib import Path
-from owc_deploy.store import open_store
-with open_store(Path(sys.argv[1])).lease("fleet", reason="apply in a child") as lease:
+from unit.store.places import open_place
+with open_place(sys.argv[1]).lease("fleet", reason="apply in a child") as lease:
     print(lease.fencing_token, flush=True)
     time.sleep(60)
 """
 RACER = """
 import sys
-from pathlib import Path
 from owc_deploy.errors import LeaseHeldError
-from owc_deploy.store import open_store
-store = open_store(Path(sys.argv[1]))
+from unit.store.places import open_place
+store = open_place(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 try:
@@ -51,8 +49,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Store:
-    return open_store(tmp_path / "history.sqlite3", clock=clock)
+def store(place: Place, clock: Clock) -> Store:
+    return place.open(clock=clock)
 
 
 def pretend_other_host(store: Store) -> None:
@@ -139,11 +137,13 @@ def test_taken_over_on_request(store: Store) -> None:
         assert third.fencing_token == 3
 
 
-def test_a_killed_holder_on_this_machine_is_replaced_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "history.sqlite3"
-    store = open_store(path)
+def test_a_killed_holder_on_this_machine_is_replaced_at_once(place: Place) -> None:
+    store = place.open()
     child = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, place.words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "1\n"
@@ -157,14 +157,14 @@ def test_a_killed_holder_on_this_machine_is_replaced_at_once(tmp_path: Path) -> 
     assert "that process is gone" in told[0]
 
 
-def test_of_racing_processes_exactly_one_wins(tmp_path: Path) -> None:
-    path = tmp_path / "history.sqlite3"
+def test_of_racing_processes_exactly_one_wins(place: Place) -> None:
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, str(path)],
+            [sys.executable, "-c", RACER, place.words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=child_environment(),
         )
         for _ in range(4)
     ]
