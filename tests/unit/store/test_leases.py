@@ -67,8 +67,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Store:
-    return open_store(tmp_path / "history.sqlite3", clock=clock)
+def store(place: Place, clock: Clock) -> Store:
+    return place.open(clock=clock)
 
 
 def pretend(store: Store, **values: str) -> None:
@@ -285,11 +285,13 @@ def test_this_process_is_there() -> None:
     assert not Process.this().is_gone()
 
 
-def test_a_killed_holder_on_this_machine_is_replaced_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "history.sqlite3"
-    store = open_store(path)
+def test_a_killed_holder_on_this_machine_is_replaced_at_once(place: Place) -> None:
+    store = place.open()
     child = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, place.words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "1\n"
@@ -312,10 +314,11 @@ def test_of_racing_processes_exactly_one_gets_each_name(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite3"
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, str(path)],
+            [sys.executable, "-c", RACER, place.words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=child_environment(),
         )
         for _ in range(4)
     ]
