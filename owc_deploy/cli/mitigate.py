@@ -11,7 +11,7 @@ import click
 
 from owc_deploy.catalogue.models import Catalogue
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
-from owc_deploy.cli.record import recorded_run
+from owc_deploy.cli.record import claimed, recorded
 from owc_deploy.cli.session import Session, now, open_session, operator, progress
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.errors import DocumentsInvalidError, UsageError
@@ -29,6 +29,7 @@ from owc_deploy.plan.mitigations import is_declared, left_open, rules, unknown_b
 from owc_deploy.plan.models import SiteOutcome
 from owc_deploy.rollout.apply import GOOD
 from owc_deploy.rollout.mitigate import concerned, mitigate
+from owc_deploy.rollout.names import MITIGATIONS_DOCUMENT, mitigation_name
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.store.models import Intent
 
@@ -259,20 +260,30 @@ def _carry_out(
     fleet = session.fleet
     intents = [Intent(site, fleet.manifests[site].servers.web[0]) for site in sites]
     details = {"mitigation": asdict(changed)} if changed else {}
-    # A lease of its own: closing a hole must not wait for an update of the fleet.
-    with recorded_run(
-        fleet, verb, intents, reason=reason, take_over=take_over, lease_name="mitigations"
-    ) as run:
-        # Somebody else may have closed something while this one waited for the lease.
+    # Names of their own: closing a hole must not wait for an update of the site.
+    names = [mitigation_name(site) for site in sites]
+    if changed is not None:
+        names.append(MITIGATIONS_DOCUMENT)
+    with (
+        claimed(fleet, verb, names, reason=reason, take_over=take_over) as held,
+        recorded(held, intents) as run,
+    ):
+        # Somebody else may have closed something between reading the document and this.
         fleet = replace(fleet, mitigations=change(_written(fleet.root)))
         unknown = unknown_blocks(fleet.mitigations, session.catalogue)
         for words in unknown:
             narrate(f"Warning: {words}")
         if changed is not None:
             write_mitigations(fleet.root, fleet.mitigations)
+            held.claim.give(MITIGATIONS_DOCUMENT)
         with progress("closing" if verb != "mitigate lift" else "opening") as on_progress:
             outcomes = mitigate(
-                fleet, session.catalogue, session.executor, sites, on_progress=on_progress
+                fleet,
+                session.catalogue,
+                session.executor,
+                sites,
+                fences=held.claim.fences("mitigations"),
+                on_progress=on_progress,
             )
         outcomes = tuple(replace(each, details={**each.details, **details}) for each in outcomes)
         for outcome in outcomes:

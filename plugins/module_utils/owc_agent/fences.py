@@ -73,14 +73,28 @@ def without_overtaken(items: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
 def announce(items: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     """Take sites over for a controller; say of each what is under way there.
 
-    Each item has `site` and `fence`. An answer has `site`, `newer` (the fence of whoever has taken
-    the site over from this controller, `None` for nobody), `transaction_id` of what is under way,
-    `""` for nothing, and whether that is `provisional`. What is under way for an earlier controller
-    is undone before its next step, or while it waits to be confirmed.
+    Each item has `site`, `fence`, and whether to `insist` where another store's controller is at
+    work just now. An answer has `site`, `newer` (the fence of whoever keeps the site from this
+    controller, `None` for nobody), `transaction_id` of what is under way, `""` for nothing, and
+    whether that is `provisional`. What is under way for an earlier controller is undone before its
+    next step, or while it waits to be confirmed.
     """
-    newer = {item["site"]: _taken(item) for item in items}
-    going_on = jobs.under_way(list(newer))
+    going_on = jobs.under_way([item["site"] for item in items])
+    newer = {
+        item["site"]: _at_work_elsewhere(item, going_on[item["site"]]) or _taken(item)
+        for item in items
+    }
     return [{"site": site, "newer": newer[site], **going_on[site]} for site in newer]
+
+
+def _at_work_elsewhere(
+    item: "dict[str, Any]", going_on: "dict[str, Any]"
+) -> "Optional[dict[str, Any]]":
+    """Return the fence of another store whose controller is at work and is not to be disturbed."""
+    present = read(layout.SitePaths(item["site"]).fence)
+    if present is None or present["store"] == checked(item["fence"])["store"]:
+        return None
+    return present if going_on["transaction_id"] and not item["insist"] else None
 
 
 def _taken(item: "dict[str, Any]") -> "Optional[dict[str, Any]]":
