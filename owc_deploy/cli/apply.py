@@ -132,6 +132,16 @@ def carry_out(
             applied = _applied(held, session, plan)
     else:
         applied = _nothing_done(session, plan)
+    _print(applied, plan, output_format)
+    for server in applied.servers:
+        if server.status != "ok":
+            narrate(f"server {server.server}: {server.status}: {server.message}")
+    if not applied.succeeded:
+        notifier(session.fleet).tell(apply_notice(session.fleet, applied, job_link()))
+    return 0 if applied.succeeded else 1
+
+
+def _print(applied: Applied, plan: Plan, output_format: str) -> None:
     if output_format == "json":
         print_json(applied_document(applied, plan.plan_id))
     elif output_format == "junit":
@@ -140,12 +150,6 @@ def carry_out(
         click.echo(outcomes_markdown("Applied", rows_of_applied(applied, plan)), nl=False)
     elif plan.has_changes or not applied.succeeded:
         print_outcomes(applied.outcomes)
-    for server in applied.servers:
-        if server.status != "ok":
-            narrate(f"server {server.server}: {server.status}: {server.message}")
-    if not applied.succeeded:
-        notifier(session.fleet).tell(apply_notice(session.fleet, applied, job_link()))
-    return 0 if applied.succeeded else 1
 
 
 def _settled(held: Held, session: Session, plan: Plan) -> bool:

@@ -22,6 +22,7 @@ from owc_deploy.rollout.decide import Calendar, decide
 from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
 from owc_deploy.rollout.models import NewEvent, Rollout, RolloutSite, Stand, Wait
+from owc_deploy.rollout.names import site_name
 from owc_deploy.rollout.report import SCHEMA_VERSION, report
 from owc_deploy.rollout.standing import GOOD, Standing
 from owc_deploy.rollout.walk import stops_at, walk
@@ -53,7 +54,7 @@ class SiteClaims:
 
     def take(self, sites: Iterable[str]) -> Mapping[str, str]:
         """See `Claims.take`."""
-        held = self.claim.take_free(f"site/{site}" for site in sites)
+        held = self.claim.take_free(site_name(site) for site in sites)
         return {
             holder.name.removeprefix("site/"): f"{holder.owner} is at work on it: {holder.reason}"
             for holder in held
@@ -61,7 +62,7 @@ class SiteClaims:
 
     def give_back(self, sites: Iterable[str]) -> None:
         """See `Claims.give_back`."""
-        self.claim.give(*(f"site/{site}" for site in sites))
+        self.claim.give(*(site_name(site) for site in sites))
 
     def fences(self) -> Mapping[str, Fence]:
         """See `Claims.fences`."""

@@ -26,6 +26,7 @@ from owc_deploy.rollout.ports import Claims, Journal, Record, Tell
 from owc_deploy.rollout.rings import documents_sha256
 from owc_deploy.rollout.secrets import site_secrets, supplied_chains
 from owc_deploy.rollout.standing import GOOD, SiteStanding, Standing
+from owc_deploy.rollout.takeover import take_sites_over
 
 
 @dataclass(frozen=True)
@@ -84,19 +85,15 @@ class ServerHands:
 
     def _take_over(self, standing: Standing, sites: Iterable[RolloutSite]) -> None:
         """Announce ourselves where somebody was cut off, so that what they began is undone."""
-        requests: dict[str, list[str]] = {}
-        for site in sites:
-            state = standing.sites[site.site]
-            if state.is_unknown:
-                requests.setdefault(site.server, []).append(site.site)
-        if not requests:
-            return
-        found = self.executor.fence(
-            requests, fences=self.claims.fences(), on_progress=self.on_progress
-        )
-        for each in found:
-            if each.transaction_id:
-                self.tell(f"{each.site}: {each.transaction_id} is under way still; it is undone")
+        unknown = {site.site: site.server for site in sites if standing.sites[site.site].is_unknown}
+        if unknown:
+            take_sites_over(
+                self.executor,
+                unknown,
+                fences=self.claims.fences(),
+                narrate=self.tell,
+                on_progress=self.on_progress,
+            )
 
     def _look(self, sites: Iterable[RolloutSite]) -> Mapping[str, ObservedServer]:
         names = sorted({site.server for site in sites})
