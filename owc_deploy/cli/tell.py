@@ -90,7 +90,10 @@ def rollout_notice(rollout: Rollout, event: NewEvent, link: str) -> Notice | Non
 
     match event.kind:
         case "rollout-started":
-            return notice("rollout-started", f"{len(rollout.sites)} sites")
+            return notice(
+                "rollout-started",
+                f"{len(rollout.sites)} site" + ("s" if len(rollout.sites) != 1 else ""),
+            )
         case "ring-ended":
             return notice("ring-ended", f"ring {body['ring']} is good")
         case "rollout-paused":

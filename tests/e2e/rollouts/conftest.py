@@ -1,12 +1,10 @@
 """Twenty-four sites on four real servers, in three rings, shared by the tests of rollouts.
 
-One server is prepared and kept as an image; the four are made from that, as copies that were
-prepared already. All of it is gone afterwards.
+The four are copies of one that was prepared already. All of it is gone afterwards.
 """
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +15,8 @@ from typing import Any
 
 import pytest
 import yaml
-from e2e.conftest import PREFIX, Town
+from e2e.conftest import PREFIX, PREPARED_IMAGE, Town
 
-from owc_deploy.lab.image import snapshots_folder
 from owc_deploy.lab.servers import lab_up
 
 SERVERS = ("web1", "web2", "web3", "web4")
@@ -95,18 +92,13 @@ def write_documents(root: Path, catalogue: Path, inventory: Path) -> None:
 
 
 @pytest.fixture(scope="package")
-def province(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Province]:
+def province(
+    town: Town, catalogue: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Province]:
     """Return a fleet of twenty-four manifests whose servers are prepared and carry nothing yet."""
+    del town  # its first server, when it was prepared, is what these four are copies of
     root = tmp_path_factory.mktemp("province")
-    image = f"{PREFIX}-province"
-    seed = lab_up(f"{PREFIX}-seed", ["web1"])
-    try:
-        write_documents(root, catalogue, seed.inventory_path)
-        Town(root, seed).owc("provision", "--yes", timeout_seconds=900)
-        seed.snapshot("web1", image)
-    finally:
-        seed.down()
-    lab = lab_up(f"{PREFIX}-province", SERVERS, image_name=image)
+    lab = lab_up(f"{PREFIX}-province", SERVERS, image_name=PREPARED_IMAGE)
     try:
         write_documents(root, catalogue, lab.inventory_path)
         made = Province(root, lab)
@@ -115,4 +107,3 @@ def province(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield made
     finally:
         lab.down()
-        shutil.rmtree(snapshots_folder() / image, ignore_errors=True)
