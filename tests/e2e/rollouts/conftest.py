@@ -56,7 +56,7 @@ class Province(Town):
     def activations(self, site: str) -> int:
         """Return how often a release of a site was made live, as its server remembers it."""
         path = f"/srv/owc/sites/{site}/activations.jsonl"
-        return len(self.run(PLACES[site], "cat", path).splitlines())
+        return sum(bool(line) for line in self.run(PLACES[site], "cat", path).splitlines())
 
     @contextmanager
     def cut_off(self, server: str) -> Iterator[None]:
