@@ -62,7 +62,7 @@ def test_each_command_is_one(command: tuple[str, ...]) -> None:
     if command[0] == "rollout" and "rollout" not in VERBS:
         pytest.skip("there is no verb rollout yet")
     group: click.Command = cli
-    context = click.Context(cli, info_name="owc-deploy")
+    context = click.Context(cli, info_name="owc-deploy", **cli.context_settings)
     rest = list(command)
     while isinstance(group, click.Group):
         name = rest.pop(0)
