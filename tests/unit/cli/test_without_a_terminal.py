@@ -44,7 +44,7 @@ def test_only_two_places_ask() -> None:
 
 
 def test_no_option_asks() -> None:
-    for command in commands(cli, click.Context(cli)):
+    for command in commands(cli, click.Context(cli, **cli.context_settings)):
         for parameter in command.params:
             assert getattr(parameter, "prompt", None) is None, command.name
 
@@ -72,7 +72,7 @@ def test_apply_changes_nothing(tmp_path: Path) -> None:
     opened = session(two_servers(tmp_path), servers)
     plan = planned(opened, (), ())
     with (
-        click.Context(cli, obj=("apply", "--format", "json")),
+        click.Context(cli, obj=("apply", "--format", "json"), **cli.context_settings),
         pytest.raises(UsageError, match="no terminal") as refused,
     ):
         carry_out(opened, plan, output_format="json", yes=False, reason="", take_over=False)
