@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 
 from owc_deploy.fleet.models import FreezeDays, RolloutLimits, SlaTier
@@ -29,7 +29,7 @@ from owc_deploy.rollout.models import (
     Undo,
     Wait,
 )
-from owc_deploy.rollout.standing import GOOD, PASSING, Failing, Standing
+from owc_deploy.rollout.standing import PASSING, Failing, Standing
 
 # How long to wait for work that somebody else is doing for the same rollout.
 UNDER_WAY = timedelta(seconds=30)
@@ -66,7 +66,7 @@ def decide(standing: Standing, calendar: Calendar, moment: datetime) -> Decision
     for ring in standing.rollout.rings:
         if not standing.rings[ring.name].has_ended:
             return _ring(ring, standing, calendar, moment)
-    good = all(site.outcome in GOOD for site in standing.sites.values())
+    good = all(site.is_good for site in standing.sites.values())
     return End("done" if good else "incomplete")
 
 
@@ -119,12 +119,10 @@ def _exceeded(ring: RolloutRing, standing: Standing) -> str:
 
 
 def _undo_rings(rollout: Rollout, ring: RolloutRing) -> tuple[str, ...]:
-    names = [each.name for each in rollout.rings]
     if ring.undo_since is None:
         return ()
-    # A ring that has no sites in this rollout is left out of it: begin with the next that has.
-    begins = names.index(ring.undo_since) if ring.undo_since in names else 0
-    return tuple(names[begins : names.index(ring.name) + 1])
+    names = [each.name for each in rollout.rings]
+    return tuple(names[names.index(ring.undo_since) : names.index(ring.name) + 1])
 
 
 def _out_of_reach(ring: RolloutRing, standing: Standing) -> tuple[RolloutSite, ...]:
@@ -189,7 +187,8 @@ def _wait_for(
         return Wait(moment + 2 * HORIZON, f"{site.site} has no window")
     if opening.begins <= moment:
         return None
-    return Wait(opening.begins, f"{site.site} is outside its window: {opening.why[0]}")
+    begins = opening.begins.astimezone(UTC)
+    return Wait(begins, f"{site.site} is outside its window: {'; '.join(opening.why)}")
 
 
 def _batch(ready: Sequence[RolloutSite], standing: Standing, room: int) -> tuple[RolloutSite, ...]:
@@ -236,9 +235,15 @@ def _settled(ring: RolloutRing, standing: Standing, moment: datetime) -> Decisio
         ends = state.settled_at + timedelta(seconds=ring.soak_seconds)
         if moment < ends:
             return Wait(ends, f"ring {ring.name} soaks for {ring.soak_seconds // 60} minutes")
-        if not state.is_checked:
-            good = tuple(s for s in ring.sites if standing.sites[s.site].outcome in GOOD)
+        if state.checked_at is None:
+            good = tuple(site for site in ring.sites if standing.sites[site.site].is_good)
             return CheckRing(ring.name, good)
+        if state.missed:
+            again = standing.retry_at(state.checked_at)
+            if moment < again:
+                server = state.missed[0].server
+                return Wait(again, f"{server} is looked at again, it was not reached")
+            return CheckRing(ring.name, state.missed)
     return EndRing(ring.name)
 
 

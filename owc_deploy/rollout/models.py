@@ -54,8 +54,8 @@ class RolloutRing:
 
     `wave_sizes` are numbers of sites; together they are all of them. The `allowed_*` are how many
     sites may end so before the rollout is halted: failed or rolled back; inconclusive; unreachable,
-    busy or not attempted. `undo_since` is the ring from which on everything that was changed is
-    then rolled back, `None` for none.
+    busy or not attempted. `undo_since` is the ring, of those in this rollout, from which on
+    everything that was changed is then rolled back, `None` for none.
     """
 
     name: str
@@ -136,7 +136,7 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Do nothing until then; `why` is for whoever waits."""
+    """Do nothing until then, in UTC; `why` is for whoever waits."""
 
     until: datetime
     why: str

@@ -20,10 +20,17 @@ def pause(standing: Standing, why: str) -> tuple[NewEvent, ...]:
 
 
 def resume(standing: Standing, why: str, *, accept_failures: bool = False) -> tuple[NewEvent, ...]:
-    """Go on; `accept_failures` leaves the sites that went wrong so far out of the budgets."""
+    """Go on; `accept_failures` leaves the sites that went wrong so far out of the budgets.
+
+    What was halted while it undid what it changed goes on undoing, and nothing else.
+    """
     if standing.state == "aborted" or standing.is_over:
         raise _not_now(standing, "resumed")
     events: list[NewEvent] = []
+    if _is_undoing(standing):
+        if accept_failures:
+            raise _undoing(standing)
+        return ()
     if accept_failures:
         sites = sorted(failed_sites(standing))
         events.append(NewEvent("failures-accepted", body={"sites": sites, "why": why}))
@@ -32,7 +39,7 @@ def resume(standing: Standing, why: str, *, accept_failures: bool = False) -> tu
         raise UsageError(
             f"rollout {rollout_id} was halted: {standing.why}",
             hint=f"owc-deploy rollout retry {rollout_id}; or owc-deploy rollout resume {rollout_id}"
-            " --accept-failures; or owc-deploy rollout abort",
+            f" --accept-failures; or owc-deploy rollout abort {rollout_id}",
         )
     if standing.state != "running":
         events.append(NewEvent("rollout-resumed", body={"why": why}))
@@ -43,15 +50,18 @@ def abort(standing: Standing, why: str, *, undo_since: str = "") -> tuple[NewEve
     """Stop for good; with `undo_since` what was changed since that ring is brought back."""
     if standing.state == "aborted" or standing.is_over:
         raise _not_now(standing, "aborted")
+    rollout_id = standing.rollout.rollout_id
     names = [ring.name for ring in standing.rollout.rings]
     if undo_since and undo_since not in names:
         raise UsageError(
-            f"the rollout has no ring {undo_since}", context=f"it has: {', '.join(names)}"
+            f"the rollout has no ring {undo_since}",
+            context=f"it has: {', '.join(names)}",
+            hint=f"owc-deploy rollout abort {rollout_id} --undo-since {names[0]}",
         )
     rings = names[names.index(undo_since) :] if undo_since else []
     body = {"why": why or "a person asked for it", "undo_rings": rings}
     aborted = NewEvent("rollout-aborted", body=body)
-    if rings or standing.undo_rings:
+    if rings or _is_undoing(standing):
         return (aborted,)
     return (aborted, NewEvent("rollout-ended", body={"word": "aborted"}))
 
@@ -63,13 +73,10 @@ def retry(standing: Standing, sites: Iterable[str], why: str) -> tuple[NewEvent,
             f"rollout {standing.rollout.rollout_id} is over ({standing.state})",
             hint="owc-deploy rollout start, which changes only what is not as its lock says",
         )
-    if next(standing.to_undo(), None) is not None:
-        raise UsageError(
-            "it is still undoing what it changed",
-            hint=f"owc-deploy rollout resume {standing.rollout.rollout_id}",
-        )
+    if _is_undoing(standing):
+        raise _undoing(standing)
     possible = failed_sites(standing) | {
-        name for name, site in standing.sites.items() if site.undo in GOOD
+        name for name, site in standing.sites.items() if site.undo is not None
     }
     named = frozenset(sites)
     strange = sorted(named - possible)
@@ -77,10 +84,14 @@ def retry(standing: Standing, sites: Iterable[str], why: str) -> tuple[NewEvent,
         raise UsageError(
             f"{', '.join(strange)}: nothing to try again",
             context=f"to be tried again: {', '.join(sorted(possible)) or 'none'}",
+            hint=f"owc-deploy rollout status {standing.rollout.rollout_id}",
         )
     again = sorted(named or possible)
     if not again:
-        raise UsageError("there is nothing to try again")
+        raise UsageError(
+            "there is nothing to try again",
+            hint=f"owc-deploy rollout status {standing.rollout.rollout_id}",
+        )
     retried = NewEvent("sites-retried", body={"sites": again, "why": why})
     if standing.state == "running":
         return (retried,)
@@ -94,6 +105,17 @@ def failed_sites(standing: Standing) -> set[str]:
         for name, site in standing.sites.items()
         if site.outcome is not None and site.outcome not in GOOD and standing.is_settled(name)
     }
+
+
+def _is_undoing(standing: Standing) -> bool:
+    return next(standing.to_undo(), None) is not None
+
+
+def _undoing(standing: Standing) -> UsageError:
+    return UsageError(
+        "it is still undoing what it changed",
+        hint=f"owc-deploy rollout resume {standing.rollout.rollout_id}",
+    )
 
 
 def _not_now(standing: Standing, word: str) -> UsageError:

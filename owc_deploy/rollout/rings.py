@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from owc_deploy.fleet.models import Fleet, Ring, Share
 from owc_deploy.plan.specification import canonical_sha256
@@ -17,8 +17,21 @@ def rollout_rings(fleet: Fleet, sites: Iterable[str]) -> tuple[RolloutRing, ...]
     Sites in no ring (which only test and acceptance sites can be) are left out.
     """
     wanted = frozenset(sites)
-    rings = (_ring(fleet, ring, wanted) for ring in fleet.settings.rings)
-    return tuple(ring for ring in rings if ring.sites)
+    rings = [_ring(fleet, ring, wanted) for ring in fleet.settings.rings]
+    names = [ring.name for ring in rings]
+    present = [ring.name for ring in rings if ring.sites]
+    return tuple(
+        replace(ring, undo_since=_first_since(ring.undo_since, names, present))
+        for ring in rings
+        if ring.sites
+    )
+
+
+def _first_since(undo_since: str | None, names: list[str], present: list[str]) -> str | None:
+    """Return the first ring from `undo_since` on that has sites in this rollout."""
+    if undo_since is None:
+        return None
+    return next(name for name in names[names.index(undo_since) :] if name in present)
 
 
 def _ring(fleet: Fleet, ring: Ring, wanted: frozenset[str]) -> RolloutRing:

@@ -27,6 +27,8 @@ _FAILING: dict[str, Failing] = {
     "busy": "unreachable",
     "not-attempted": "unreachable",
 }
+# Outcomes after which what was observed before is live.
+_UNDONE = frozenset({"failed", "rolled-back"})
 # Outcomes that only a server which was reached can give.
 _REACHED = frozenset({"ok", "changed", "failed", "rolled-back", "inconclusive"})
 
@@ -35,12 +37,14 @@ _REACHED = frozenset({"ok", "changed", "failed", "rolled-back", "inconclusive"})
 class SiteStanding:
     """What became of one site so far.
 
-    `outcome` is `None` until it had its turn. `is_intended`: somebody is about to change it, or was
-    when they were cut off. `release_ids` are those that this rollout meant to make live,
-    `before` the release that was live when it first came by. `attempts` counts those that ended in
-    `PASSING`.
+    `has_begun`: it had its turn, or has it now; `outcome` is how that ended. `is_intended`:
+    somebody is about to change it, or was when they were cut off. `release_ids` are those that this
+    rollout meant to make live, `observed` what was live when it last meant to, and `before` the
+    last of those that were not its own. `may_have_changed`: a release of the rollout is live, or
+    nobody knows that none is. `attempts` counts those that ended in `PASSING`.
     """
 
+    has_begun: bool = False
     outcome: OutcomeWord | None = None
     message: str = ""
     is_intended: bool = False
@@ -48,7 +52,9 @@ class SiteStanding:
     attempts: int = 0
     tried_at: datetime | None = None
     release_ids: tuple[str, ...] = ()
+    observed: str = ""
     before: str = ""
+    may_have_changed: bool = False
     is_undo_intended: bool = False
     undo: OutcomeWord | None = None
     undo_message: str = ""
@@ -56,33 +62,38 @@ class SiteStanding:
     undo_tried_at: datetime | None = None
 
     @property
-    def has_begun(self) -> bool:
-        """Whether it had its turn, or has it now."""
-        return self.outcome is not None or self.is_intended or bool(self.release_ids)
+    def is_good(self) -> bool:
+        """Whether it is as the rollout wants it, as far as is known."""
+        return self.outcome in GOOD and self.undo is None
 
     @property
     def is_unknown(self) -> bool:
         """Whether somebody meant to change it and nobody saw how that ended."""
         return bool(self.release_ids) and self.outcome in {None, "inconclusive", "unreachable"}
 
-    @property
-    def may_have_changed(self) -> bool:
-        """Whether the rollout changed it, or nobody knows that it did not."""
-        return bool(self.release_ids) and self.outcome not in {"ok", "failed", "rolled-back"}
-
 
 @dataclass(slots=True)
 class RingStanding:
-    """How far one ring is."""
+    """How far one ring is.
+
+    `checks` counts how often it was looked at after its soak; `missed` are the sites that could not
+    be reached the last time.
+    """
 
     settled_at: datetime | None = None
-    is_checked: bool = False
+    checks: int = 0
+    checked_at: datetime | None = None
+    missed: tuple[RolloutSite, ...] = ()
     has_ended: bool = False
 
 
 @dataclass
 class Standing:
-    """Everything that is known of a rollout under way."""
+    """Everything that is known of a rollout under way.
+
+    What a person tells it and what it does by itself can cross: whatever comes first, a halt is not
+    forgotten for a pause, and an end or an abort is final.
+    """
 
     rollout: Rollout
     sites: dict[str, SiteStanding] = field(default_factory=dict)
@@ -155,16 +166,22 @@ class Standing:
 
     def _site_intended(self, event: Event) -> None:
         standing = self.sites[event.site]
-        standing.is_intended = True
-        standing.before = standing.before or event.body["observed_release"]
+        standing.has_begun = standing.is_intended = standing.may_have_changed = True
+        standing.observed = event.body["observed_release"]
+        if standing.observed not in standing.release_ids:
+            standing.before = standing.observed
         standing.release_ids = (*standing.release_ids, event.body["release_id"])
 
     def _site_ended(self, event: Event) -> None:
         standing = self.sites[event.site]
-        standing.is_intended = False
+        standing.has_begun, standing.is_intended = True, False
         standing.outcome = event.body["outcome"]
         standing.message = event.body.get("message", "")
         standing.tried_at = event.at
+        if standing.outcome == "ok":
+            standing.may_have_changed = False
+        elif standing.outcome in _UNDONE:
+            standing.may_have_changed = standing.observed in standing.release_ids
         if event.body.get("given_up"):
             standing.attempts = self.rollout.limits.attempts
         elif standing.outcome in PASSING:
@@ -179,8 +196,14 @@ class Standing:
         self.rings[event.body["ring"]].settled_at = event.at
 
     def _ring_checked(self, event: Event) -> None:
-        self.rings[event.body["ring"]].is_checked = True
+        ring = self.rings[event.body["ring"]]
+        ring.checks += 1
+        ring.checked_at = event.at
+        ring.missed = ()
         for site, problem in event.body["problems"].items():
+            if problem["outcome"] in PASSING and ring.checks < self.rollout.limits.attempts:
+                ring.missed = (*ring.missed, self._places[site])
+                continue
             standing = self.sites[site]
             standing.outcome, standing.message = problem["outcome"], problem["message"]
             standing.attempts = self.rollout.limits.attempts
@@ -197,26 +220,36 @@ class Standing:
         standing.undo = event.body["outcome"]
         standing.undo_message = event.body.get("message", "")
         standing.undo_tried_at = event.at
-        if standing.undo in PASSING:
+        if standing.undo in GOOD:
+            standing.may_have_changed = False
+        elif standing.undo in PASSING:
             standing.undo_attempts += 1
 
     def _rollout_paused(self, event: Event) -> None:
-        self._stop("paused", event)
+        if self.state == "running":
+            self._stop("paused", event)
 
     def _rollout_halted(self, event: Event) -> None:
-        self._stop("halted", event)
-        self.undo_rings = tuple(event.body["undo_rings"])
+        if self.state != "aborted":
+            self._stop("halted", event)
+            self.undo_rings = tuple(event.body["undo_rings"])
 
     def _rollout_aborted(self, event: Event) -> None:
-        self._stop("aborted", event)
-        self.undo_rings = (*self.undo_rings, *event.body["undo_rings"])
+        if not self.is_over:
+            self._stop("aborted", event)
+            self.undo_rings = (*self.undo_rings, *event.body["undo_rings"])
+            # A person asks for it now: what could not be undone before is tried once more.
+            for site in self.sites.values() if event.body["undo_rings"] else ():
+                if site.undo not in GOOD:
+                    site.undo, site.undo_attempts, site.undo_tried_at = None, 0, None
 
     def _stop(self, state: RolloutState, event: Event) -> None:
         self.state, self.why = state, event.body["why"]
 
     def _rollout_resumed(self, event: Event) -> None:
         del event
-        self.state, self.why = "running", ""
+        if self.state in {"paused", "halted"}:
+            self.state, self.why, self.undo_rings = "running", "", ()
 
     def _failures_accepted(self, event: Event) -> None:
         for site in event.body["sites"]:
@@ -225,11 +258,18 @@ class Standing:
     def _sites_retried(self, event: Event) -> None:
         retried = frozenset(event.body["sites"])
         for site in retried:
-            self.sites[site] = SiteStanding()
+            earlier = self.sites[site]
+            # What the rollout made of it so far is what tells the way back.
+            self.sites[site] = SiteStanding(
+                release_ids=earlier.release_ids,
+                observed=earlier.observed,
+                before=earlier.before,
+                may_have_changed=earlier.may_have_changed,
+            )
+            self.unreachable_servers.pop(self._places[site].server, None)
         for ring in self.rollout.rings:
             if any(site.site in retried for site in ring.sites):
                 self.rings[ring.name] = RingStanding()
-        self.undo_rings = ()
 
     def _rollout_ended(self, event: Event) -> None:
         self.is_over = True
