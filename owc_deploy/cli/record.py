@@ -117,13 +117,24 @@ def settled(
             )
 
         standings = take()
-        highest = highest_token(standings, fences)
-        if highest and held.take_over:
-            narrate("the history store was put back from an older copy; counting on from servers'")
-            held.claim.raise_tokens(highest)
+        newer = {standing.site: standing.newer for standing in standings}
+        if counted_on(held, highest_token(newer, fences)):
             fences = held.claim.fences()
             standings = take()
     return frozenset(standing.site for standing in standings if standing.transaction_id)
+
+
+def counted_on(held: Held, highest: int) -> bool:
+    """Go on from the highest token that servers have seen of this store; return whether it did.
+
+    They have seen a higher one than the store has given where it was put back from an older copy,
+    which is for the operator to say: `--take-over`.
+    """
+    if not highest or not held.take_over:
+        return False
+    narrate("servers remember a later state of the history store than it has; going on from there")
+    held.claim.raise_tokens(highest)
+    return True
 
 
 @contextmanager

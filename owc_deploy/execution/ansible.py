@@ -408,6 +408,7 @@ def _standing(server: str, item: Mapping[str, Any]) -> SiteStanding:
         newer=Fence(str(newer["store"]), int(newer["token"]), str(newer["owner"]))
         if isinstance(newer, Mapping)
         else None,
+        trouble=str(item.get("trouble", "")),
     )
 
 

@@ -57,19 +57,17 @@ def take_sites_over(
     return standings
 
 
-def highest_token(standings: Iterable[SiteStanding], fences: Fences) -> int:
+def highest_token(newer: Mapping[str, Fence | None], fences: Fences) -> int:
     """Return the highest token that servers have seen of these sites' own store, 0 for none.
 
-    It is higher than those of `fences` where the store was put back from an older copy.
+    `newer` are the fences of whoever keeps these sites from the owner of `fences`.
     """
-    return max(
-        (
-            standing.newer.token
-            for standing in standings
-            if standing.newer is not None and standing.newer.store == fences[standing.site].store
-        ),
-        default=0,
+    tokens = (
+        fence.token
+        for site, fence in newer.items()
+        if fence is not None and fence.store == fences[site].store
     )
+    return max(tokens, default=0)
 
 
 def told(standing: SiteStanding, fence: Fence) -> str:

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from owc_deploy.errors import ExecutionError
@@ -294,8 +294,9 @@ class FleetSimulator:
             return SiteOutcome(site, server, "unreachable", self.servers[server].unreachable)
         state = self.servers[server].sites.get(site, SimulatedSite())
         words = state.overtaken("mitigations_fence", fence)
-        if words:
-            return SiteOutcome(site, server, "busy", words)
+        if words and state.mitigations_fence:
+            details = {"newer": asdict(state.mitigations_fence)}
+            return SiteOutcome(site, server, "busy", words, details=details)
         closed = [rule["identifier"] for rule in rules]
         return SiteOutcome(site, server, "changed", details={"closed": closed})
 

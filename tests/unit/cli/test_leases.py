@@ -202,7 +202,7 @@ def test_a_store_that_was_put_back_is_refused_until_it_is_told_to_take_over(
     assert apply(fleet, servers) == 1
     assert json.loads(capsys.readouterr().out)["outcomes"][0]["outcome"] == "busy"
     assert apply(fleet, servers, take_over=True) == 0
-    assert "put back from an older copy" in capsys.readouterr().err
+    assert "remember a later state of the history store" in capsys.readouterr().err
     assert site.fence is not None
     assert site.fence.token == 71
     with store_of(fleet).claim("site/altena", reason="next") as claim:

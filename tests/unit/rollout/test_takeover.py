@@ -132,7 +132,6 @@ def test_words(changes: Mapping[str, object], words: str) -> None:
 
 
 def test_only_tokens_of_the_same_store_are_compared() -> None:
-    here = SiteStanding("altena", "web1", newer=NEWER)
-    there = SiteStanding("zundert", "web1", newer=replace(ELSEWHERE, token=90))
-    assert highest_token([here, there, SiteStanding("heusden", "web2")], MINE) == 9
-    assert highest_token([there], MINE) == 0
+    other = replace(ELSEWHERE, token=90)
+    assert highest_token({"altena": NEWER, "zundert": other, "heusden": None}, MINE) == 9
+    assert highest_token({"zundert": other}, MINE) == 0
