@@ -148,7 +148,7 @@ def start_command(
             _print_rings(rollout)
         _tell_left_out(plan)
         if not rollout.rings:
-            return nothing_to_do(plan, output_format)
+            return nothing_to_do(rollout, plan, output_format)
         confirm("Start this rollout?", yes=yes)
         if supersede:
             _supersede(store, rollout)

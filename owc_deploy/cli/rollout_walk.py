@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ from owc_deploy.cli.options import Function
 from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.session import Session, now, operator, progress
 from owc_deploy.cli.tell import TellingJournal, notifier
-from owc_deploy.cli.view import can_ask, narrate, plain, print_json
+from owc_deploy.cli.view import can_ask, narrate, plain
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import Fence, Plan, SiteOutcome
@@ -23,7 +23,7 @@ from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
 from owc_deploy.rollout.models import NewEvent, Rollout, RolloutSite, Stand, Wait
 from owc_deploy.rollout.names import site_name
-from owc_deploy.rollout.report import SCHEMA_VERSION, report
+from owc_deploy.rollout.report import report
 from owc_deploy.rollout.standing import GOOD, Standing
 from owc_deploy.rollout.walk import stops_at, walk
 from owc_deploy.store import Store
@@ -198,12 +198,12 @@ def exit_code(stopped: Wait | Stand, *, detailed: bool) -> int:
     return {"done": 0, "incomplete": 1}.get(stopped.state, EXIT_HALTED)
 
 
-def nothing_to_do(plan: Plan, output_format: str) -> int:
+def nothing_to_do(rollout: Rollout, plan: Plan, output_format: str) -> int:
     """Say that there is nothing to roll out, and return the exit code."""
-    if output_format == "json":
-        print_json({"schema_version": SCHEMA_VERSION, "rollout_id": None, "state": "done"})
-    elif output_format != "human":
-        print_reports([], output_format)
+    if output_format != "human":
+        # It has no sites, and is not written down.
+        standing = Standing(replace(rollout, rollout_id=""), state="done", is_over=True)
+        print_reports([report(standing, Stand("done", ""), "")], output_format)
     return 1 if plan.is_incomplete else 0
 
 

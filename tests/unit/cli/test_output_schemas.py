@@ -19,7 +19,7 @@ from owc_deploy.cli.plan import planned, show_plan
 from owc_deploy.resources import resource_folder
 
 OUTPUT = resource_folder("schemas") / "output"
-NAMES = ("plan", "applied", "validated")
+NAMES = ("plan", "applied", "validated", "rollout")
 
 
 def schema(name: str) -> dict[str, Any]:

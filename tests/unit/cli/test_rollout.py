@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from fakes.fleet import FleetSimulator
+from jsonschema import Draft202012Validator
 from unit.cli.sessions import session
 from unit.plan.examples import fleet, lock, manifest
 
@@ -18,8 +19,12 @@ from owc_deploy.cli import main
 from owc_deploy.cli.session import now
 from owc_deploy.execution.fingerprint import provision_fingerprint
 from owc_deploy.fleet.models import Fleet, FreezeDays, Ring, Server, SiteServers
+from owc_deploy.resources import resource_folder
 
 SITES = ("altena", "bergen", "heusden")
+SCHEMA = Draft202012Validator(
+    json.loads((resource_folder("schemas") / "output" / "rollout.schema.json").read_text("utf-8"))
+)
 MODULES = ("rollout_start", "rollout_orders", "rollout_status")
 
 
@@ -48,7 +53,10 @@ class Desk:
 
     def json(self, *arguments: str) -> dict[str, Any]:
         self.code = self.owc(*arguments, "--format", "json")
-        return json.loads(self.stdout)
+        document = json.loads(self.stdout)
+        if arguments[0] != "list":
+            SCHEMA.validate(document)
+        return document
 
     def live(self) -> dict[str, str]:
         return {
@@ -96,7 +104,7 @@ def test_a_rollout_walks_its_rings_to_the_end(desk: Desk) -> None:
         ("web2", "web1"),
     ]
     again = desk.json("start", "--yes")
-    assert (desk.code, again["rollout_id"]) == (0, None)
+    assert (desk.code, again["rollout_id"], again["state"]) == (0, "", "done")
     listed = desk.json("list")["rollouts"]
     assert [(each["state"], each["counts"]) for each in listed] == [("done", {"changed": 3})]
 
