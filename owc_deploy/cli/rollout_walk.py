@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,7 +24,7 @@ from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
 from owc_deploy.rollout.models import NewEvent, Rollout, RolloutSite, Stand, Wait
 from owc_deploy.rollout.names import site_name
-from owc_deploy.rollout.report import report
+from owc_deploy.rollout.report import report, word_of
 from owc_deploy.rollout.standing import GOOD, Standing
 from owc_deploy.rollout.walk import stops_at, walk
 from owc_deploy.store import Store
@@ -219,17 +220,14 @@ def calendar_of(fleet: Fleet) -> Calendar:
 
 
 def _tell_what_was_done(standing: Standing) -> None:
-    """Say what a rollout had done when whoever walked it was cut off."""
-    left = [name for name, site in standing.sites.items() if site.is_intended]
-    undoing = [name for name, site in standing.sites.items() if site.is_undo_intended]
-    if not left and not undoing:
-        return
-    done = sum(site.outcome is not None for site in standing.sites.values())
-    narrate(f"it was cut off: {done} of {len(standing.sites)} sites had an outcome")
-    for name in left:
-        narrate(f"  {name}: was being changed; its server is asked what became of it")
-    for name in undoing:
-        narrate(f"  {name}: was being undone; its server is asked what became of it")
+    """Say what whoever walked a rollout before had done, and what they were in the middle of."""
+    counts = Counter(word_of(site) for site in standing.sites.values())
+    if counts.keys() != {"pending"}:
+        narrate("so far: " + ", ".join(f"{n} {word}" for word, n in sorted(counts.items())))
+    for name, site in standing.sites.items():
+        if site.is_intended or site.is_undo_intended:
+            doing = "changed" if site.is_intended else "undone"
+            narrate(f"  {name} was being {doing}; its server is asked what became of it")
 
 
 def choose(store: Store, rollout_id: str) -> str:
