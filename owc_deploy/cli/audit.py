@@ -15,6 +15,7 @@ from owc_deploy.catalogue.feed_download import FeedError, KeptFeed, fetch_feed, 
 from owc_deploy.catalogue.feeds import Told, read_feed, together
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
 from owc_deploy.cli.session import catalogue_of, now
+from owc_deploy.cli.tell import audit_notice, job_link, notifier
 from owc_deploy.cli.view import narrate, plain, print_json, print_table
 from owc_deploy.errors import UsageError
 from owc_deploy.evidence.audit import Finding, all_names, findings
@@ -128,6 +129,7 @@ def command(
     found = findings(locks, catalogue, told.vulnerabilities, told.statements)
     # While a feed is not what it is now, nothing is concluded from what it does not say.
     told_names = None if any(each.trouble for each in kept) else all_names(told, catalogue)
+    notice = audit_notice(fleet, found, store.findings.all(), job_link())
     mitigated = _remember(store, fleet, locks, found, told_names)
     today = now().date()
     if output_format == "json":
@@ -143,6 +145,8 @@ def command(
         print_json({**document, "notes": notes})
     else:
         _print(found, mitigated, len(locks), today)
+    if notice is not None:
+        notifier(fleet).tell(notice)
     return 1 if any(not item.dismissed for item in found) else 0
 
 

@@ -39,7 +39,7 @@ from owc_deploy.cli.proposal_view import (
     root_option,
 )
 from owc_deploy.cli.session import now
-from owc_deploy.cli.view import can_ask, narrate, plain, print_json, print_table
+from owc_deploy.cli.view import can_ask, confirm, narrate, plain, print_json, print_table
 from owc_deploy.errors import CatalogueError, UsageError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -161,10 +161,7 @@ def sign_command(
     print_review(found)
     if found.problems:
         raise CatalogueError(f"{proposal} is not to be signed: {'; '.join(found.problems)}")
-    if not yes:
-        if not can_ask():
-            raise UsageError("there is no terminal to ask on", hint="the same command with --yes")
-        click.confirm(f"Sign this as {plain(holder.name)}?", abort=True, err=True)
+    confirm(f"Sign this as {plain(holder.name)}?", yes=yes)
     roles = sign(published, offered, signer_of(holder, _asking(passphrase_file)))
     click.echo(f"signed as {plain(holder.name)}: {', '.join(roles)}")
     print_missing(review(published, read_proposal(proposal)))

@@ -9,12 +9,19 @@ import click
 
 from owc_deploy.cli.view import narrate
 from owc_deploy.errors import UsageError
+from owc_deploy.fleet.load import FLEET_FILE
 from owc_deploy.resources import resource_folder
 
 SCHEMAS_FOLDER = Path(".owc-deploy") / "schemas"
 
-# The file cannot carry its own name in our repository, where Git would obey it.
-_RENAMED = {"gitignore": ".gitignore"}
+# They do not carry their own names in our repository, where Git and others would obey them.
+_RENAMED = {"gitignore": ".gitignore", "github": ".github", "gitlab-ci.yml": ".gitlab-ci.yml"}
+# What runs a fleet by itself: folders of inventories/ci, and where in the fleet they go.
+_CI: Mapping[str, Mapping[str, str]] = {
+    "github": {"github": ".", "comment": "ci"},
+    "gitlab": {"gitlab": ".", "comment": "ci"},
+    "systemd": {"systemd": "ci/systemd"},
+}
 
 
 @click.command(
@@ -23,6 +30,7 @@ _RENAMED = {"gitignore": ".gitignore"}
 Examples:
   owc-deploy init my-fleet
   owc-deploy init --self-hosted /etc/owc-deploy
+  owc-deploy init --ci github my-fleet    a new fleet, or one that is there
   owc-deploy init --schemas my-fleet      after an upgrade of owc-deploy
 """
 )
@@ -33,12 +41,18 @@ Examples:
     help="One municipality on this machine itself, without SSH.",
 )
 @click.option(
+    "--ci",
+    type=click.Choice(sorted(_CI)),
+    help="Write what validates, plans and rolls out by itself: a workflow (Forgejo and Gitea read"
+    " GitHub's), or units for a machine of your own. To a fleet that is there only this is added.",
+)
+@click.option(
     "--schemas",
     "schemas_only",
     is_flag=True,
     help="Only write the schemas again that editors use.",
 )
-def command(folder: Path, self_hosted: bool, schemas_only: bool) -> None:
+def command(folder: Path, self_hosted: bool, ci: str | None, schemas_only: bool) -> None:
     """Write a fleet to start from into FOLDER.
 
     Every key is explained in a comment. Nothing that exists is overwritten.
@@ -47,13 +61,22 @@ def command(folder: Path, self_hosted: bool, schemas_only: bool) -> None:
         _write(folder, _schemas())
         narrate(f"{folder / SCHEMAS_FOLDER}: written")
         return
-    files = _files(self_hosted)
+    automation = _automation(ci)
+    is_addition = bool(automation) and (folder / FLEET_FILE).exists()
+    files = automation if is_addition else _files(self_hosted) | automation
     existing = sorted(str(file) for file in files if (folder / file).exists())
     if existing:
         raise UsageError(
             f"{folder} has {', '.join(existing)} already; nothing was written",
             hint=f"owc-deploy validate --fleet {folder}, or choose another folder",
         )
+    if is_addition:
+        _write(folder, files)
+        click.echo(f"Written: {', '.join(sorted(str(file) for file in files))}. Next:")
+        click.echo(
+            "  read docs/how-to/ci.md of owc-deploy: keys, known_hosts, where the history is"
+        )
+        return
     _write(folder, files | _schemas())
     site = "sites/voorbeeld.yml"
     click.echo(f"A fleet stands in {folder}. Next:")
@@ -73,9 +96,20 @@ def _files(self_hosted: bool) -> dict[Path, bytes]:
     return files
 
 
+def _automation(ci: str | None) -> dict[Path, bytes]:
+    folder = resource_folder("inventories") / "ci"
+    return {
+        Path(target) / file: content
+        for source, target in (_CI[ci] if ci else {}).items()
+        for file, content in _folder(folder / source).items()
+    }
+
+
 def _folder(folder: Path) -> dict[Path, bytes]:
     return {
-        path.relative_to(folder).with_name(_RENAMED.get(path.name, path.name)): path.read_bytes()
+        Path(*(_RENAMED.get(part, part) for part in path.relative_to(folder).parts)): (
+            path.read_bytes()
+        )
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }

@@ -6,15 +6,17 @@ import importlib
 import itertools
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import click
 
 from owc_deploy import __version__
-from owc_deploy.cli.view import print_error
+from owc_deploy.cli.view import colour, print_error
 from owc_deploy.errors import OwcError
 
 # Verb -> module in owc_deploy.cli that defines `command`; the order is that of `--help`.
@@ -38,6 +40,7 @@ VERBS = {
     "mitigate": "mitigate",
     "audit": "audit",
     "sbom": "sbom",
+    "notify": "notify",
     "catalogue": "catalogue",
     "lab": "lab",
     "completion": "completion",
@@ -45,8 +48,11 @@ VERBS = {
 
 # Verbs that work on servers whenever they are used.
 SERVER_VERBS = frozenset(
-    {"plan", "apply", "update", "rollback", "status", "logs", "access", "mitigate"}
+    {"plan", "apply", "update", "rollout", "rollback", "status", "logs", "access", "mitigate"}
 )
+
+# Verbs of theirs that read what is written down, and ask no server.
+_READING_VERBS = frozenset({"list", "pause", "status", "watch"})
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
@@ -79,7 +85,7 @@ class _Verbs(click.Group):
 
 def _begin_ansible(arguments: list[str]) -> None:
     """Let Ansible be imported while this process imports the verb and reads the documents."""
-    if {"-h", "--help"} & set(arguments) or arguments[:1] == ["list"]:
+    if {"-h", "--help"} & set(arguments) or _READING_VERBS & set(arguments[:1]):
         return
     from owc_deploy.execution.standby import begin  # noqa: PLC0415  for these verbs only
 
@@ -114,7 +120,13 @@ def cli(verbose: int) -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        result = cli.main(args=list(arguments), prog_name="owc-deploy", standalone_mode=False)
+        result = cli.main(
+            args=list(arguments),
+            prog_name="owc-deploy",
+            standalone_mode=False,
+            color=colour(),
+            obj=tuple(arguments),  # for `typed_again`
+        )
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.Abort:
@@ -148,4 +160,21 @@ def _report_bug() -> int:
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    _stop_on_signals()
     sys.exit(run(sys.argv[1:]))
+
+
+def _stop_on_signals() -> None:
+    """Let what CI, a closed terminal or `kill` sends do what Ctrl-C does.
+
+    Otherwise it would end this process at once, with its leases taken. A
+    hang-up that somebody keeps away, with nohup say, stays away.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt

@@ -23,15 +23,26 @@ def fleet_option(function: Function) -> Function:
     )(function)
 
 
-def format_option(function: Function) -> Function:
-    """Add `--format`; the verb receives `output_format`, `human` or `json`."""
-    return click.option(
-        "--format",
-        "output_format",
-        type=click.Choice(["human", "json"]),
-        default="human",
-        help="What stdout carries: text for people, or JSON for programs.",
-    )(function)
+def format_option_with(*more: str) -> Callable[[Function], Function]:
+    """Add `--format` with `human`, `json` and more; the verb receives `output_format`."""
+    words = {"junit": "JUnit XML", "markdown": "Markdown for a comment on a merge request"}
+    others = "".join(f", {words[each]}" for each in more)
+
+    def add(function: Function) -> Function:
+        return click.option(
+            "--format",
+            "output_format",
+            type=click.Choice(["human", "json", *more]),
+            default="human",
+            help=f"What stdout carries: text for people, JSON for programs{others}.",
+        )(function)
+
+    return add
+
+
+# What most verbs have: text for people, or JSON.
+format_option = format_option_with()
+ci_format_option = format_option_with("junit", "markdown")
 
 
 def sites_argument(function: Function) -> Function:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import click
 
-from owc_deploy.cli.options import fleet_option, format_option, sites_argument
+from owc_deploy.cli.junit_view import junit
+from owc_deploy.cli.markdown_view import plan_markdown
+from owc_deploy.cli.options import ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan_view import print_plan
+from owc_deploy.cli.rows import rows_of_plan
 from owc_deploy.cli.session import Session, now, open_session, progress
 from owc_deploy.cli.view import narrate, print_json
 from owc_deploy.errors import UsageError
@@ -40,7 +43,7 @@ Exit codes: 0 planned, 1 a site cannot be planned for, 3 documents invalid, 10 c
 )
 @sites_argument
 @fleet_option
-@format_option
+@ci_format_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan here.")
 @click.option(
     "--decommission",
@@ -65,17 +68,25 @@ def command(
     """
     session = open_session(fleet_root, last_verified_will_do=True)
     plan = planned(session, sites, decommission)
-    document = plan_to_document(plan)
     if out is not None:
-        write_plan(out, document)
+        write_plan(out, plan_to_document(plan))
         narrate(f"saved; next: owc-deploy apply --plan {out}")
-    if output_format == "json":
-        print_json(document)
-    else:
-        print_plan(plan)
+    show_plan(plan, "plan", output_format)
     for site in outside_window(session.fleet, plan, now()):
         narrate(f"{site} is outside its window now; next: owc-deploy when {site}")
     return exit_code(plan, detailed=detailed_exitcode)
+
+
+def show_plan(plan: Plan, verb: str, output_format: str) -> None:
+    """Print a plan on stdout."""
+    if output_format == "json":
+        print_json(plan_to_document(plan))
+    elif output_format == "junit":
+        click.echo(junit(verb, rows_of_plan(plan)))
+    elif output_format == "markdown":
+        click.echo(plan_markdown(plan), nl=False)
+    else:
+        print_plan(plan)
 
 
 def outside_window(fleet: Fleet, plan: Plan, moment: datetime) -> list[str]:

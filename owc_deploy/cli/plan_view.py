@@ -77,7 +77,7 @@ def _site_lines(site: SitePlan) -> Iterable[str]:
     for warning in site.warnings:
         yield f"    {click.style('!', fg='yellow')} {warning}"
     for change in site.changes:
-        yield f"    {_change_words(change)}"
+        yield f"    {change_words(change)}"
     for migration in site.migrations:
         moved = f"{migration.block} {migration.from_version} -> {migration.to_version}"
         way = "reversible" if migration.reversible else "one way"
@@ -95,7 +95,8 @@ def _command_words(commands: Iterable[Sequence[str]]) -> str:
     return ", ".join(f"wp {shlex.join(command)}" for command in commands)
 
 
-def _change_words(change: Change) -> str:
+def change_words(change: Change) -> str:
+    """Return one change on one line: what, before and after, and why."""
     if change.before is None:
         moved = f"{change.after}"
     elif change.after is None:

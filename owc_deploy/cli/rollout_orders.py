@@ -8,22 +8,25 @@ from pathlib import Path
 
 import click
 
-from owc_deploy.cli.options import change_options, fleet_option, format_option
-from owc_deploy.cli.rollout_view import print_report
+from owc_deploy.cli.options import change_options, ci_format_option, fleet_option
+from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.rollout_walk import (
-    EXIT_HALTED,
     choose,
     current_report,
+    exit_code,
     finish,
+    telling_journal,
     walk_on,
     walk_options,
 )
 from owc_deploy.cli.session import open_session
-from owc_deploy.cli.view import confirm, narrate, print_json
+from owc_deploy.cli.view import confirm
 from owc_deploy.fleet.load import load_fleet
+from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
-from owc_deploy.rollout.journal import StoreJournal, read
+from owc_deploy.rollout.journal import read
 from owc_deploy.rollout.models import NewEvent
+from owc_deploy.rollout.standing import Standing
 from owc_deploy.store import Store, open_fleet_store
 
 _rollout_argument = click.argument("rollout_id", default="", metavar="[ROLLOUT]")
@@ -42,15 +45,15 @@ Examples:
 @_rollout_argument
 @_reason_option
 @fleet_option
-@format_option
+@ci_format_option
 def pause_command(rollout_id: str, reason: str, fleet_root: Path, output_format: str) -> int:
     """Let what is under way end, and begin nothing more until `resume`."""
     fleet = load_fleet(fleet_root)
     store = open_fleet_store(fleet)
     chosen = choose(store, rollout_id)
-    _order(store, chosen, orders.pause(read(store, chosen), reason))
-    document = current_report(fleet, store, read(store, chosen))
-    print_json(document) if output_format == "json" else print_report(document)
+    standing = read(store, chosen)
+    _order(fleet, store, standing, orders.pause(standing, reason))
+    print_reports([current_report(fleet, store, read(store, chosen))], output_format)
     return 0
 
 
@@ -79,7 +82,7 @@ Exit codes: as those of `rollout start`.
 )
 @walk_options
 @fleet_option
-@format_option
+@ci_format_option
 @change_options
 def resume_command(
     rollout_id: str,
@@ -101,31 +104,21 @@ def resume_command(
     store = open_fleet_store(session.fleet)
     with closing(session.executor):
         if scheduled:
-            codes = [0]
+            codes, documents = [0], []
             for each in store.rollouts.identifiers(unfinished=True):
-                standing = read(store, each)
-                if standing.state == "paused":
-                    narrate(f"rollout {each} is paused: {standing.why}")
-                    codes.append(EXIT_HALTED)
-                    continue
+                # One that was paused or halted stands where it is.
                 standing, stopped = walk_on(
                     session, store, each, patience=patience, take_over=take_over
                 )
-                codes.append(
-                    finish(
-                        session.fleet,
-                        store,
-                        standing,
-                        stopped,
-                        output_format,
-                        detailed=detailed_exitcode,
-                    )
-                )
+                codes.append(exit_code(stopped, detailed=detailed_exitcode))
+                documents.append(current_report(session.fleet, store, standing))
+            print_reports(documents, output_format)
             return max(codes)
         chosen = choose(store, rollout_id)
-        events = orders.resume(read(store, chosen), reason, accept_failures=accept_failures)
+        standing = read(store, chosen)
+        events = orders.resume(standing, reason, accept_failures=accept_failures)
         confirm(f"Go on with rollout {chosen}?", yes=yes)
-        _order(store, chosen, events)
+        _order(session.fleet, store, standing, events)
         standing, stopped = walk_on(session, store, chosen, patience=patience, take_over=take_over)
     return finish(
         session.fleet, store, standing, stopped, output_format, detailed=detailed_exitcode
@@ -149,7 +142,7 @@ Examples:
     help="Bring everything back that was changed in this ring and those after it.",
 )
 @fleet_option
-@format_option
+@ci_format_option
 @change_options
 def abort_command(
     rollout_id: str,
@@ -168,15 +161,16 @@ def abort_command(
     store = open_fleet_store(session.fleet)
     with closing(session.executor):
         chosen = choose(store, rollout_id)
-        events = orders.abort(read(store, chosen), reason, undo_since=undo_since)
+        standing = read(store, chosen)
+        events = orders.abort(standing, reason, undo_since=undo_since)
         undone = f" and undo everything since ring {undo_since}" if undo_since else ""
         confirm(f"Abort rollout {chosen}{undone}?", yes=yes)
-        _order(store, chosen, events)
+        _order(session.fleet, store, standing, events)
         standing = read(store, chosen)
         if not standing.is_over:
             standing, _ = walk_on(session, store, chosen, patience=None, take_over=take_over)
     document = current_report(session.fleet, store, standing)
-    print_json(document) if output_format == "json" else print_report(document)
+    print_reports([document], output_format)
     return 1 if any(word.startswith("undo-") for word in document["counts"]) else 0
 
 
@@ -195,7 +189,7 @@ Exit codes: as those of `rollout start`.
 @click.option("--site", "sites", multiple=True, help="Only this site; may be given more than once.")
 @walk_options
 @fleet_option
-@format_option
+@ci_format_option
 @change_options
 def retry_command(
     rollout_id: str,
@@ -216,15 +210,16 @@ def retry_command(
     store = open_fleet_store(session.fleet)
     with closing(session.executor):
         chosen = choose(store, rollout_id)
-        events = orders.retry(read(store, chosen), sites, reason)
+        standing = read(store, chosen)
+        events = orders.retry(standing, sites, reason)
         confirm(f"Try again in rollout {chosen}?", yes=yes)
-        _order(store, chosen, events)
+        _order(session.fleet, store, standing, events)
         standing, stopped = walk_on(session, store, chosen, patience=patience, take_over=take_over)
     return finish(
         session.fleet, store, standing, stopped, output_format, detailed=detailed_exitcode
     )
 
 
-def _order(store: Store, rollout_id: str, events: tuple[NewEvent, ...]) -> None:
+def _order(fleet: Fleet, store: Store, standing: Standing, events: tuple[NewEvent, ...]) -> None:
     if events:
-        StoreJournal(store, rollout_id).append(*events)
+        telling_journal(fleet, store, standing.rollout).append(*events)

@@ -10,11 +10,12 @@ from pathlib import Path
 import click
 
 from owc_deploy.catalogue.relock import relock, write_lock
-from owc_deploy.cli.options import change_options, fleet_option, format_option, sites_argument
+from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
 from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
 from owc_deploy.cli.session import Session, now, open_session, operator
+from owc_deploy.cli.tell import job_link, notifier, rollout_notice
 from owc_deploy.cli.update import narrate_relocked
 from owc_deploy.cli.view import confirm, narrate
 from owc_deploy.errors import LockRefusedError, UsageError
@@ -26,7 +27,7 @@ from owc_deploy.rollout import aims, orders
 from owc_deploy.rollout.aims import Aim
 from owc_deploy.rollout.apply import RELEASING, check_plan
 from owc_deploy.rollout.journal import StoreJournal, begin, read, refuse_taken
-from owc_deploy.rollout.models import Emergency, Rollout
+from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.rollout.rings import rollout_rings
 from owc_deploy.store import Store, open_fleet_store
@@ -104,7 +105,7 @@ waiting, with --detailed-exitcode.
 )
 @walk_options
 @fleet_option
-@format_option
+@ci_format_option
 @change_options
 def start_command(
     sites: tuple[str, ...],
@@ -147,7 +148,7 @@ def start_command(
             _print_rings(rollout)
         _tell_left_out(plan)
         if not rollout.rings:
-            return nothing_to_do(plan, output_format)
+            return nothing_to_do(rollout, plan, output_format)
         confirm("Start this rollout?", yes=yes)
         if supersede:
             _supersede(store, rollout)
@@ -156,6 +157,9 @@ def start_command(
         for lock in renewed:
             write_lock(session.fleet, lock)
         begin(store, rollout)
+        started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
+        if started is not None:
+            notifier(session.fleet).tell(started)
         narrate(f"rollout {rollout.rollout_id}")
         standing, stopped = walk_on(
             session, store, rollout.rollout_id, patience=patience, take_over=take_over

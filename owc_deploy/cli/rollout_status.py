@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from owc_deploy.cli.options import fleet_option, format_option
-from owc_deploy.cli.rollout_view import event_line, print_report
+from owc_deploy.cli.options import ci_format_option, fleet_option, format_option
+from owc_deploy.cli.rollout_view import event_line, print_reports
 from owc_deploy.cli.rollout_walk import EXIT_HALTED, choose, current_report
 from owc_deploy.cli.view import print_json, print_table
 from owc_deploy.fleet.load import load_fleet
@@ -36,7 +36,7 @@ Exit codes: 0 it goes on, waits or is done; 1 it is incomplete; 6 halted, paused
 )
 @_rollout_argument
 @fleet_option
-@format_option
+@ci_format_option
 def status_command(rollout_id: str, fleet_root: Path, output_format: str) -> int:
     """Show how far a rollout is: the one under way, or the one named."""
     fleet = load_fleet(fleet_root)
@@ -45,7 +45,7 @@ def status_command(rollout_id: str, fleet_root: Path, output_format: str) -> int
     unfinished = store.rollouts.identifiers(unfinished=True)
     chosen = rollout_id or (newest[0] if newest and not unfinished else choose(store, ""))
     document = current_report(fleet, store, read(store, chosen))
-    print_json(document) if output_format == "json" else print_report(document)
+    print_reports([document], output_format)
     return _exit_code(str(document["state"]))
 
 
@@ -80,7 +80,7 @@ def watch_command(rollout_id: str, fleet_root: Path) -> int:
         standing = read(store, chosen)
         document = current_report(fleet, store, standing)
         if document["state"] in _AT_REST and standing.number == seen:
-            print_report(document)
+            print_reports([document], "human")
             return _exit_code(str(document["state"]))
         time.sleep(_POLL_SECONDS)
 

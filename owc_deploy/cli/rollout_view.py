@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from owc_deploy.cli.view import plain
+from owc_deploy.cli.junit_view import junit
+from owc_deploy.cli.markdown_view import outcomes_markdown
+from owc_deploy.cli.rows import rows_of_rollout
+from owc_deploy.cli.view import plain, print_json
 from owc_deploy.rollout.models import Event
+from owc_deploy.rollout.report import SCHEMA_VERSION
 
 _COLOURS = {
     "done": "green",
@@ -19,6 +23,23 @@ _COLOURS = {
     "interrupted": "yellow",
 }
 _QUIET = frozenset({"ok", "changed", "pending"})
+
+
+def print_reports(documents: Sequence[Mapping[str, Any]], output_format: str) -> None:
+    """Print rollouts in the form that was asked for; to programs one document, however many."""
+    rows = tuple(row for document in documents for row in rows_of_rollout(document))
+    if output_format == "json" and len(documents) == 1:
+        print_json(dict(documents[0]))
+    elif output_format == "json":
+        print_json({"schema_version": SCHEMA_VERSION, "rollouts": list(documents)})
+    elif output_format == "junit":
+        click.echo(junit("rollout", rows))
+    elif output_format == "markdown":
+        words = ", ".join(f"{each['rollout_id']} is {each['state']}" for each in documents)
+        click.echo(outcomes_markdown(f"Rollout {words or 'none'}", rows), nl=False)
+    else:
+        for document in documents:
+            print_report(document)
 
 
 def print_report(document: Mapping[str, Any]) -> None:

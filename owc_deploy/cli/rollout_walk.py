@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from owc_deploy.cli.options import Function
-from owc_deploy.cli.rollout_view import print_report
+from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.session import Session, now, operator, progress
-from owc_deploy.cli.view import can_ask, narrate, plain, print_json
+from owc_deploy.cli.tell import TellingJournal, notifier
+from owc_deploy.cli.view import can_ask, narrate, plain
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import Fence, Plan, SiteOutcome
 from owc_deploy.rollout.decide import Calendar, decide
 from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
-from owc_deploy.rollout.models import NewEvent, RolloutSite, Stand, Wait
-from owc_deploy.rollout.report import SCHEMA_VERSION, report
+from owc_deploy.rollout.models import NewEvent, Rollout, RolloutSite, Stand, Wait
+from owc_deploy.rollout.names import site_name
+from owc_deploy.rollout.report import report, word_of
 from owc_deploy.rollout.standing import GOOD, Standing
-from owc_deploy.rollout.walk import walk
+from owc_deploy.rollout.walk import stops_at, walk
 from owc_deploy.store import Store
 from owc_deploy.store.leases import Claim
 from owc_deploy.store.models import Intent
@@ -52,7 +55,7 @@ class SiteClaims:
 
     def take(self, sites: Iterable[str]) -> Mapping[str, str]:
         """See `Claims.take`."""
-        held = self.claim.take_free(f"site/{site}" for site in sites)
+        held = self.claim.take_free(site_name(site) for site in sites)
         return {
             holder.name.removeprefix("site/"): f"{holder.owner} is at work on it: {holder.reason}"
             for holder in held
@@ -60,7 +63,7 @@ class SiteClaims:
 
     def give_back(self, sites: Iterable[str]) -> None:
         """See `Claims.give_back`."""
-        self.claim.give(*(f"site/{site}" for site in sites))
+        self.claim.give(*(site_name(site) for site in sites))
 
     def fences(self) -> Mapping[str, Fence]:
         """See `Claims.fences`."""
@@ -107,6 +110,12 @@ def walk_on(
 
     Raises LeaseHeldError when somebody else walks it.
     """
+    standing = read(store, rollout_id)
+    calendar = calendar_of(session.fleet)
+    stopped = stops_at(decide(standing, calendar, now()), now(), patience)
+    if stopped is not None and not standing.is_under_way:
+        # Whoever comes by every quarter of an hour leaves no trace of finding nothing to do.
+        return standing, stopped
     with store.claim(
         f"rollout/{rollout_id}",
         reason=f"rollout {rollout_id}",
@@ -114,8 +123,8 @@ def walk_on(
         take_over=take_over,
         narrate=narrate,
     ) as claim:
-        journal = StoreJournal(store, rollout_id)
         standing = read(store, rollout_id)
+        journal = telling_journal(session.fleet, store, standing.rollout)
         _tell_what_was_done(standing)
         body = {"owner": claim.owner, "fencing_token": claim.first_token}
         journal.append(NewEvent("walk-begun", body=body))
@@ -135,7 +144,7 @@ def walk_on(
                 standing,
                 journal,
                 hands,
-                calendar_of(session.fleet),
+                calendar,
                 SystemClock(),
                 patience=patience,
                 require=claim.require,
@@ -179,21 +188,30 @@ def finish(
     detailed: bool,
 ) -> int:
     """Say how a rollout stopped, and return the exit code."""
-    document = current_report(fleet, store, standing)
-    if output_format == "json":
-        print_json(document)
-    else:
-        print_report(document)
+    print_reports([current_report(fleet, store, standing)], output_format)
+    return exit_code(stopped, detailed=detailed)
+
+
+def exit_code(stopped: Wait | Stand, *, detailed: bool) -> int:
+    """Return the exit code of a rollout that stopped so."""
     if isinstance(stopped, Wait):
         return EXIT_CHANGES if detailed else 0
     return {"done": 0, "incomplete": 1}.get(stopped.state, EXIT_HALTED)
 
 
-def nothing_to_do(plan: Plan, output_format: str) -> int:
+def nothing_to_do(rollout: Rollout, plan: Plan, output_format: str) -> int:
     """Say that there is nothing to roll out, and return the exit code."""
-    if output_format == "json":
-        print_json({"schema_version": SCHEMA_VERSION, "rollout_id": None, "state": "done"})
+    if output_format != "human":
+        # It has no sites, and is not written down.
+        standing = Standing(replace(rollout, rollout_id=""), state="done", is_over=True)
+        print_reports([report(standing, Stand("done", ""), "")], output_format)
     return 1 if plan.is_incomplete else 0
+
+
+def telling_journal(fleet: Fleet, store: Store, rollout: Rollout) -> TellingJournal:
+    """Return a rollout's journal, which tells the fleet's channels too."""
+    journal = StoreJournal(store, rollout.rollout_id)
+    return TellingJournal(journal, rollout, notifier(fleet))
 
 
 def calendar_of(fleet: Fleet) -> Calendar:
@@ -202,17 +220,14 @@ def calendar_of(fleet: Fleet) -> Calendar:
 
 
 def _tell_what_was_done(standing: Standing) -> None:
-    """Say what a rollout had done when whoever walked it was cut off."""
-    left = [name for name, site in standing.sites.items() if site.is_intended]
-    undoing = [name for name, site in standing.sites.items() if site.is_undo_intended]
-    if not left and not undoing:
-        return
-    done = sum(site.outcome is not None for site in standing.sites.values())
-    narrate(f"it was cut off: {done} of {len(standing.sites)} sites had an outcome")
-    for name in left:
-        narrate(f"  {name}: was being changed; its server is asked what became of it")
-    for name in undoing:
-        narrate(f"  {name}: was being undone; its server is asked what became of it")
+    """Say what whoever walked a rollout before had done, and what they were in the middle of."""
+    counts = Counter(word_of(site) for site in standing.sites.values())
+    if counts.keys() != {"pending"}:
+        narrate("so far: " + ", ".join(f"{n} {word}" for word, n in sorted(counts.items())))
+    for name, site in standing.sites.items():
+        if site.is_intended or site.is_undo_intended:
+            doing = "changed" if site.is_intended else "undone"
+            narrate(f"  {name} was being {doing}; its server is asked what became of it")
 
 
 def choose(store: Store, rollout_id: str) -> str:
@@ -238,4 +253,4 @@ def current_report(fleet: Fleet, store: Store, standing: Standing) -> dict[str, 
     """Return how far a rollout is, and what it would do now."""
     decision = decide(standing, calendar_of(fleet), now())
     holder = store.holder(f"rollout/{standing.rollout.rollout_id}")
-    return report(standing, decision, str(holder or ""))
+    return report(standing, decision, holder.owner if holder else "")

@@ -8,14 +8,12 @@ import click
 
 from owc_deploy.catalogue.relock import Relocked, relock, write_lock
 from owc_deploy.cli.lock import narrate_holds
-from owc_deploy.cli.options import fleet_option, format_option
-from owc_deploy.cli.plan import exit_code, planned
-from owc_deploy.cli.plan_view import print_plan
+from owc_deploy.cli.options import ci_format_option, fleet_option
+from owc_deploy.cli.plan import exit_code, planned, show_plan
 from owc_deploy.cli.session import open_session, read_again
-from owc_deploy.cli.view import narrate, print_json
+from owc_deploy.cli.view import narrate
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.models import Fleet
-from owc_deploy.plan.document import plan_to_document
 from owc_deploy.rollout.observe import check_sites
 
 
@@ -34,7 +32,7 @@ others are still written).
 @click.argument("blocks", nargs=-1, required=True, metavar="BLOCK...")
 @click.option("--site", "sites", multiple=True, help="Only this site; may be given more than once.")
 @fleet_option
-@format_option
+@ci_format_option
 def command(
     blocks: tuple[str, ...], sites: tuple[str, ...], fleet_root: Path, output_format: str
 ) -> int:
@@ -52,10 +50,7 @@ def command(
             write_lock(fleet, result.lock)
         narrate_relocked(result)
     plan = planned(read_again(session), tuple(named), ())
-    if output_format == "json":
-        print_json(plan_to_document(plan))
-    else:
-        print_plan(plan)
+    show_plan(plan, "update", output_format)
     return 3 if any(result.lock is None for result in results) else exit_code(plan)
 
 

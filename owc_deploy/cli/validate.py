@@ -10,7 +10,9 @@ import click
 
 from owc_deploy.catalogue.check import problems_of
 from owc_deploy.catalogue.read import CATALOGUE_FILE
-from owc_deploy.cli.options import fleet_option, format_option
+from owc_deploy.cli.junit_view import problems_junit
+from owc_deploy.cli.markdown_view import problems_markdown
+from owc_deploy.cli.options import ci_format_option, fleet_option
 from owc_deploy.cli.session import catalogue_of
 from owc_deploy.cli.view import narrate, print_json
 from owc_deploy.errors import DocumentsInvalidError, Problem
@@ -32,7 +34,7 @@ Exit codes: 0 no problems, 3 problems.
 """
 )
 @fleet_option
-@format_option
+@ci_format_option
 def command(fleet_root: Path, output_format: str) -> int:
     """Check every document of the fleet, offline.
 
@@ -52,6 +54,10 @@ def command(fleet_root: Path, output_format: str) -> int:
                 "problems": [_as_document(problem) for problem in problems],
             }
         )
+    elif output_format == "junit":
+        click.echo(problems_junit(problems, sites))
+    elif output_format == "markdown":
+        click.echo(problems_markdown(problems, sites), nl=False)
     elif problems:
         _print_problems(problems)
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -62,14 +64,29 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not can_ask():
-        raise UsageError("there is no terminal to ask on", hint="the same command with --yes")
+        raise UsageError("there is no terminal to ask on", hint=typed_again("--yes"))
     click.confirm(question, abort=True, err=True)
+
+
+def typed_again(option: str) -> str:
+    """Return the command line that is being carried out, with one more option."""
+    context = click.get_current_context(silent=True)
+    arguments = context.find_root().obj if context is not None else None
+    if not isinstance(arguments, tuple):
+        return f"the same command with {option}"
+    return shlex.join(["owc-deploy", *arguments, option])
+
+
+def colour() -> bool | None:
+    """Return whether text is coloured: `False` by NO_COLOR, `None` where a terminal decides."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 def print_error(error: OwcError) -> None:
     """Explain an expected error on stderr: what, where, and the next thing to type."""
     first, *others = error.message.splitlines() or [""]
-    click.echo(f"{click.style('Error', fg='red', bold=True)}: {plain(first)}", err=True)
+    word = click.style("Error", fg="red", bold=True)
+    click.echo(f"{word}: {plain(first)}", err=True, color=colour())
     for line in others:
         click.echo(plain(line), err=True)
     if isinstance(error, DocumentsInvalidError):

@@ -48,7 +48,7 @@ def command(sites: tuple[str, ...], fleet_root: Path, output_format: str, at: st
     """Tell for each site when it may be changed next, in its own time and in UTC, and why.
 
     Follows from sla_tiers and freeze_days in fleet.yml and from sla_tier in the manifest; no server
-    is asked. It binds nobody yet: `apply` is your own hand, and changes a site when you say so.
+    is asked. Rollouts keep to it; `apply` is your own hand, and changes a site when you say so.
     """
     fleet = load_fleet(fleet_root)
     named = check_sites(fleet, sites)

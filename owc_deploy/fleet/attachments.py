@@ -9,6 +9,7 @@ from owc_deploy.errors import Problem
 from owc_deploy.fleet.documents import Document, Finding, read_bytes
 from owc_deploy.fleet.rules import domain_of
 from owc_deploy.fleet.secrets import secret_file
+from owc_deploy.fleet.yaml_reader import PathKeys
 
 
 def attachment_findings(root: Path, sites: Iterable[Document]) -> Iterator[Finding]:
@@ -22,14 +23,31 @@ def attachment_findings(root: Path, sites: Iterable[Document]) -> Iterator[Findi
             wanted = [domain for domain in domains if domain is not None]
             yield from _certificate(root, site.file, Path(tls["certificate"]), wanted)
         secret = tls.get("private_key", {}).get("secret")
-        if secret is not None and secret_file(root, secret) is None:
-            yield Finding(
-                site.file,
-                ("tls", "private_key", "secret"),
-                "missing-secret",
-                f"there is no secrets/{secret}.age or secrets/{secret}.vault",
-                f"age -R RECIPIENTS -o secrets/{secret}.age KEY.pem",
-            )
+        path = ("tls", "private_key", "secret")
+        yield from _secret(root, site.file, path, secret, "KEY.pem")
+
+
+def channel_findings(root: Path, fleet: Document | None) -> Iterator[Finding]:
+    """Find secrets of notification channels that are not there."""
+    if fleet is None:
+        return
+    for number, channel in enumerate(fleet.data.get("notifications", ())):
+        secret = (channel or {}).get("address", {}).get("secret")
+        path = ("notifications", number, "address", "secret")
+        yield from _secret(root, fleet.file, path, secret, "ADDRESS.txt")
+
+
+def _secret(
+    root: Path, file: Path, path: PathKeys, secret: str | None, source: str
+) -> Iterator[Finding]:
+    if secret is not None and secret_file(root, secret) is None:
+        yield Finding(
+            file,
+            path,
+            "missing-secret",
+            f"there is no secrets/{secret}.age or secrets/{secret}.vault",
+            f"age -R RECIPIENTS -o secrets/{secret}.age {source}",
+        )
 
 
 def _certificate(root: Path, site: Path, file: Path, domains: list[str]) -> Iterator[Finding]:

@@ -22,7 +22,9 @@ from owc_deploy.fleet.models import (
     Hold,
     Manifest,
     Municipality,
+    NotificationChannel,
     Page,
+    PostgresqlState,
     Redirect,
     Ring,
     RolloutLimits,
@@ -88,6 +90,7 @@ def check_fleet(root: Path) -> tuple[Fleet | None, tuple[Problem, ...]]:
     for finding in (
         *rules.findings(everything),
         *attachments.attachment_findings(root, sites),
+        *attachments.channel_findings(root, settings),
         *mitigations.findings(closed, names),
     ):
         problems += (documents.to_problem(finding, raw[finding.file]),)
@@ -135,7 +138,8 @@ def _read_folder(
 
 def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
     """Make the settings from data that keeps to the schema; paths become absolute."""
-    state = _absolute(root, data.get("state", DEFAULT_STATE))
+    written = data.get("state", DEFAULT_STATE)
+    state = _absolute(root, written if isinstance(written, str) else DEFAULT_STATE)
     signed = _signed_catalogue(data["catalogue"], root)
     return FleetSettings(
         name=data["name"],
@@ -144,6 +148,7 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
         else _absolute(root, data["catalogue"]),
         signed_catalogue=signed,
         state=state,
+        state_database=None if isinstance(written, str) else _state_database(written, root),
         rings=tuple(map(_ring, data["rings"])),
         age_identity=_absolute(root, data["age_identity"]) if "age_identity" in data else None,
         vault_password_file=_absolute(root, data["vault_password_file"])
@@ -168,6 +173,7 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
             for days in data.get("freeze_days", ())
         ),
         rollouts=RolloutLimits(**data.get("rollouts", {})),
+        notifications=tuple(_channel(channel) for channel in data.get("notifications", ())),
     )
 
 
@@ -186,6 +192,12 @@ def _share(written: int | str) -> Share:
     if isinstance(written, int):
         return Share(written)
     return Share(int(written.removesuffix("%")), is_percentage=True)
+
+
+def _channel(channel: Mapping[str, Any]) -> NotificationChannel:
+    # Without `events` the model's own default holds.
+    events = {"events": tuple(channel["events"])} if "events" in channel else {}
+    return NotificationChannel(channel["name"], SecretReference(**channel["address"]), **events)
 
 
 def _tier(name: str, tier: Mapping[str, Any]) -> SlaTier:
@@ -208,6 +220,15 @@ def _signed_catalogue(catalogue: str | Mapping[str, str], root: Path) -> SignedC
         source=source if "://" in source else str(_absolute(root, source)),
         root=_absolute(root, catalogue["root"]),
     )
+
+
+def _state_database(state: Mapping[str, Mapping[str, Any]], root: Path) -> PostgresqlState:
+    data = dict(state["postgresql"])
+    if "password" in data:
+        data["password"] = SecretReference(**data["password"])
+    if "root_certificate" in data:
+        data["root_certificate"] = _absolute(root, data["root_certificate"])
+    return PostgresqlState(**data)
 
 
 def _mirror(source: str, state: Path) -> Path:

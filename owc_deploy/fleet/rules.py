@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from owc_deploy.fleet import ring_rules, window_rules
+from owc_deploy.fleet import ring_rules, state_rules, window_rules
 from owc_deploy.fleet.constraints import parse_constraint
 from owc_deploy.fleet.documents import Document, Finding, closest
 from owc_deploy.fleet.models import Server
@@ -97,7 +97,9 @@ def findings(documents: Documents) -> Iterator[Finding]:
     if documents.fleet is not None:
         yield from ring_rules.findings(documents.fleet)
         yield from ring_rules.site_findings(documents.sites, documents.fleet)
+        yield from _named_once(documents.fleet, "notifications", "channel")
         yield from window_rules.findings(documents.fleet)
+        yield from state_rules.findings(documents.fleet)
     for site in documents.sites:
         for rule in _SITE_RULES:
             for path, reference, message, suggestion in rule(site, documents):
@@ -108,6 +110,22 @@ def findings(documents: Documents) -> Iterator[Finding]:
 
 
 Wrong = tuple[PathKeys, str, str, str]
+
+
+def _named_once(fleet: Document, key: str, kind: str) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for number, item in enumerate(fleet.data.get(key, ())):
+        name = (item or {}).get("name")
+        if name in seen:
+            yield Finding(
+                fleet.file,
+                (key, number, "name"),
+                f"duplicate-{kind}",
+                f"the {kind} `{name}` is listed twice",
+                "list it once",
+            )
+        if name:
+            seen.add(name)
 
 
 def _file_name(site: Document, _: Documents) -> Iterator[Wrong]:

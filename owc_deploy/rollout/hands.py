@@ -26,6 +26,7 @@ from owc_deploy.rollout.ports import Claims, Journal, Record, Tell
 from owc_deploy.rollout.rings import documents_sha256
 from owc_deploy.rollout.secrets import site_secrets, supplied_chains
 from owc_deploy.rollout.standing import GOOD, SiteStanding, Standing
+from owc_deploy.rollout.takeover import take_sites_over
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,25 @@ class ServerHands:
         self._note(kind, busy)
         return tuple(site for site in sites if site.site not in held)
 
+    def _take_over(self, standing: Standing, sites: Iterable[RolloutSite]) -> None:
+        """Announce ourselves where somebody was cut off, so that what they began is undone."""
+        unknown = {site.site: site.server for site in sites if standing.sites[site.site].is_unknown}
+        if unknown:
+            take_sites_over(
+                self.executor,
+                unknown,
+                fences=self.claims.fences(),
+                narrate=self.tell,
+                on_progress=self.on_progress,
+            )
+
     def _look(self, sites: Iterable[RolloutSite]) -> Mapping[str, ObservedServer]:
         names = sorted({site.server for site in sites})
         servers = tuple(self.fleet.servers[name] for name in names)
         return observe(self.executor, servers, hold=True, on_progress=self.on_progress)
 
     def _change(self, standing: Standing, ring: str, sites: Sequence[RolloutSite]) -> None:
+        self._take_over(standing, sites)
         observed = self._look(sites)
         plan = self._plan(observed, sites)
         places = {site.site: site for site in sites}
@@ -198,6 +212,7 @@ class ServerHands:
         return replace(outcome, details={**outcome.details, "versions": versions})
 
     def _undo(self, standing: Standing, sites: Sequence[RolloutSite]) -> None:
+        self._take_over(standing, sites)
         observed = self._look(sites)
         ended: list[SiteOutcome] = []
         requests: dict[str, tuple[RollbackRequest, ...]] = {}

@@ -43,7 +43,7 @@ def report(standing: Standing, decision: Decision, walked_by: str) -> dict[str, 
         "why": decision.why if isinstance(decision, Wait) else standing.why,
         "waits_until": _text(decision.until) if isinstance(decision, Wait) else None,
         "walked_by": walked_by,
-        "counts": dict(Counter(_word(site) for site in standing.sites.values())),
+        "counts": dict(Counter(word_of(site) for site in standing.sites.values())),
         "rings": [_ring(ring, standing) for ring in rollout.rings],
     }
 
@@ -70,7 +70,7 @@ def _ring(ring: RolloutRing, standing: Standing) -> dict[str, Any]:
 
 def _site(site: SiteStanding) -> dict[str, Any]:
     return {
-        "outcome": _word(site),
+        "outcome": word_of(site),
         "message": site.undo_message if site.undo is not None else site.message,
         "release_id": site.release_ids[-1] if site.outcome == "changed" else "",
         "previous_release_id": site.before,
@@ -79,7 +79,7 @@ def _site(site: SiteStanding) -> dict[str, Any]:
     }
 
 
-def _word(site: SiteStanding) -> str:
+def word_of(site: SiteStanding) -> str:
     """Return one word for a site: `pending`, `under-way`, `undone`, or its outcome."""
     if site.is_intended or site.is_undo_intended:
         return "under-way"

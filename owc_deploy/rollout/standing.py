@@ -65,6 +65,11 @@ class Standing:
         for ring in self.rollout.rings:
             self._begin(ring)
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether somebody is changing a site, or was when they were cut off."""
+        return bool(self.under_way)
+
     def learn(self, events: Iterable[Event]) -> None:
         """Take in what happened, in order."""
         for event in events:

@@ -66,17 +66,26 @@ def walk(
         standing.learn(journal.events(after=standing.number))
         now = clock.now()
         decision = decide(standing, calendar, now)
-        if isinstance(decision, Stand):
-            return decision
+        stopped = stops_at(decision, now, patience)
+        if stopped is not None:
+            return stopped
         if isinstance(decision, Wait):
-            if patience is not None and decision.until > now + patience:
-                return decision
             if decision.why != told:
                 told = decision.why
                 tell(f"waiting until {decision.until:%Y-%m-%d %H:%M:%S}Z: {decision.why}")
             clock.sleep_until(min(decision.until, now + POLL))
             continue
         carry_out(decision, standing, journal, hands, tell)
+
+
+def stops_at(decision: Decision, now: datetime, patience: timedelta | None) -> Wait | Stand | None:
+    """Return the decision at which a walk of so much patience stops, `None` when it goes on."""
+    if isinstance(decision, Stand):
+        return decision
+    is_long = (
+        patience is not None and isinstance(decision, Wait) and decision.until > now + patience
+    )
+    return decision if isinstance(decision, Wait) and is_long else None
 
 
 def carry_out(

@@ -6,6 +6,8 @@ from sqlalchemy import Column, Float, Integer, MetaData, String, Table
 
 _METADATA = MetaData()
 
+schema_version = Table("schema_version", _METADATA, Column("version", Integer))
+
 runs = Table(
     "runs",
     _METADATA,
@@ -37,11 +39,19 @@ site_outcomes = Table(
     Column("details", String),
 )
 
+store = Table(
+    "store",
+    _METADATA,
+    Column("id", String),
+    Column("fencing_token", Integer),
+)
+
 leases = Table(
     "leases",
     _METADATA,
     Column("name", String, primary_key=True),
     Column("fencing_token", Integer),
+    Column("first_token", Integer),
     Column("owner", String),
     Column("host", String),
     Column("boot", String),

@@ -21,10 +21,12 @@ from typing import Any
 import pytest
 import yaml
 
+from owc_deploy.lab.disks import remove_snapshot
 from owc_deploy.lab.fleet import build_lab_catalogue
 from owc_deploy.lab.servers import Lab, lab_up
 
 PREFIX = os.environ.get("OWC_TEST_LABS", "test")
+PREPARED_IMAGE = f"{PREFIX}-prepared"
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def lab() -> Iterator[Lab]:
     servers = lab_up(f"{PREFIX}-e2e", ["web1", "web2"])
     yield servers
     servers.down()
+    remove_snapshot(PREPARED_IMAGE)
 
 
 @pytest.fixture(scope="session")
@@ -171,4 +174,6 @@ def town(lab: Lab, catalogue: Path, tmp_path_factory: pytest.TempPathFactory) ->
     (root / "servers.yml").write_text(lab.inventory_path.read_text(), encoding="utf-8")
     made = Town(root, lab)
     made.owc("provision", "--yes", timeout_seconds=900)
+    # Before it carries any site: other labs are made from it.
+    lab.snapshot("web1", PREPARED_IMAGE)
     return made

@@ -86,6 +86,7 @@ def test_the_commented_keys_are_good_too(tmp_path: Path) -> None:
     # The certificate belongs to another policy than the one that is chosen.
     text = re.sub(r"^  (certificate|private_key|  secret):.*\n", "", text, flags=re.MULTILINE)
     path.write_text(text)
+    (tmp_path / "secrets" / "notify-beheer.age").touch()
     assert check_fleet(tmp_path)[1] == ()
     site = load_fleet(tmp_path).manifests["voorbeeld"]
     assert site.aliases == ("voorbeeld.example",)

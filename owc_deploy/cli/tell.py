@@ -1,0 +1,142 @@
+"""What verbs tell the fleet's notification channels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from owc_deploy.cli.view import narrate
+from owc_deploy.fleet.models import Fleet, NotificationEvent
+from owc_deploy.notify.message import Notice
+from owc_deploy.notify.notifier import Notifier
+from owc_deploy.rollout.apply import GOOD, Applied
+from owc_deploy.rollout.models import Event, NewEvent, Rollout
+from owc_deploy.rollout.ports import Journal
+from owc_deploy.store.models import RecordedFinding
+
+if TYPE_CHECKING:  # 0.05 s that only `audit` must pay
+    from owc_deploy.evidence.audit import Finding
+
+_LINES = 20
+# Outcomes of a site that somebody should look into now.
+_WRONG = frozenset({"failed", "rolled-back", "inconclusive"})
+
+
+def notifier(fleet: Fleet) -> Notifier:
+    """Return who tells a fleet's channels; what it cannot tell it says on stderr."""
+    return Notifier(fleet, narrate)
+
+
+def job_link(environment: Mapping[str, str] = os.environ) -> str:
+    """Return the page of the CI job that this runs in, empty outside GitHub, Forgejo and GitLab."""
+    if "CI_JOB_URL" in environment:
+        return environment["CI_JOB_URL"]
+    parts = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID")
+    if not all(part in environment for part in parts):
+        return ""
+    server, repository, run = (environment[part] for part in parts)
+    return f"{server}/{repository}/actions/runs/{run}"
+
+
+def apply_notice(fleet: Fleet, applied: Applied, link: str) -> Notice:
+    """Return what is told of an apply that did not do all that was planned."""
+    wrong = [outcome for outcome in applied.outcomes if outcome.outcome not in GOOD]
+    lines = [
+        f"server {server.server}: {server.status}: {server.message}"
+        for server in applied.servers
+        if server.status != "ok"
+    ]
+    lines += [f"{each.site} on {each.server}: {each.outcome}: {each.message}" for each in wrong]
+    return Notice(
+        "apply-failed",
+        fleet.settings.name,
+        f"{len(wrong)} of {len(applied.outcomes)} sites" if wrong else "servers",
+        _listed(lines),
+        "owc-deploy status",
+        link,
+    )
+
+
+@dataclass(frozen=True)
+class TellingJournal:
+    """A rollout's journal that also tells the channels, once an event is written down."""
+
+    journal: Journal
+    rollout: Rollout
+    notifier: Notifier
+
+    def append(self, *events: NewEvent) -> None:
+        """See `Journal.append`."""
+        self.journal.append(*events)
+        for event in events:
+            notice = rollout_notice(self.rollout, event, job_link())
+            if notice is not None:
+                self.notifier.tell(notice)
+
+    def events(self, *, after: int = 0) -> Sequence[Event]:
+        """See `Journal.events`."""
+        return self.journal.events(after=after)
+
+
+def rollout_notice(rollout: Rollout, event: NewEvent, link: str) -> Notice | None:
+    """Return what is told of an event of a rollout, `None` for what nobody has to hear."""
+    body = event.body
+    command = f"owc-deploy rollout status {rollout.rollout_id}"
+
+    def notice(kind: NotificationEvent, text: str) -> Notice:
+        return Notice(kind, rollout.fleet, rollout.cause, text, command, link)
+
+    match event.kind:
+        case "rollout-started":
+            return notice(
+                "rollout-started",
+                f"{len(rollout.sites)} site" + ("s" if len(rollout.sites) != 1 else ""),
+            )
+        case "ring-ended":
+            return notice("ring-ended", f"ring {body['ring']} is good")
+        case "rollout-paused":
+            return notice("rollout-paused", str(body["why"]))
+        case "rollout-halted":
+            return notice("rollout-halted", str(body["why"]))
+        case "rollout-aborted":
+            return notice("rollout-aborted", str(body["why"]))
+        case "rollout-ended" if body["word"] != "aborted":
+            return notice("rollout-ended", f"the rollout is {body['word']}")
+        case "site-ended" | "undo-ended" if body["outcome"] in _WRONG:
+            return notice("site-failed", f"{event.site}: {body['outcome']}: {body['message']}")
+    return None
+
+
+def audit_notice(
+    fleet: Fleet, found: Iterable[Finding], known: Sequence[RecordedFinding], link: str
+) -> Notice | None:
+    """Return what is told of holes that were not open already, `None` when there are none."""
+    still = [each for each in known if not each.patched_at and not each.standing]
+    new = [
+        item
+        for item in found
+        if not item.dismissed
+        and not any(
+            (each.site, each.block) == (item.site, item.name)
+            and each.is_known_as(item.vulnerability, *item.names)
+            for each in still
+        )
+    ]
+    if not new:
+        return None
+    lines = [
+        f"{item.site}: {item.name} {item.version}: {item.vulnerability}, {item.severity},"
+        f" fixed in {', '.join(item.fixed_in) or 'no release yet'}"
+        for item in new
+    ]
+    sites = len({item.site for item in new})
+    subject = f"{sites} site{'s' if sites != 1 else ''} affected"
+    command = "owc-deploy audit"
+    return Notice("audit-finding", fleet.settings.name, subject, _listed(lines), command, link)
+
+
+def _listed(lines: Sequence[str]) -> str:
+    more = [f"and {len(lines) - _LINES} more"] if len(lines) > _LINES else []
+    return "\n".join([*lines[:_LINES], *more])

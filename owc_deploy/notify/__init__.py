@@ -1,0 +1,1 @@
+"""Telling people: which channels hear of an event, what they read, and how it reaches them."""

@@ -1,0 +1,171 @@
+"""The shell steps of a CI workflow, taken out of its YAML and run here as its runner would.
+
+Nothing of a runner is pretended but what the steps see of one: their environment, the files that
+GitHub's runner reads afterwards, and which step follows one that failed.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
+_COMMAND = re.compile(
+    r"(?:^|[;&|!({]\s*|\bif\s+!?\s*|\bthen\s+|\bdo\s+)owc-deploy (?P<rest>[^\n]*)"
+)
+_ALWAYS = {"always()", "!cancelled()"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One piece of shell; `condition` and `environment` are as the file writes them."""
+
+    job: str
+    name: str
+    script: str
+    condition: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def runs_after_failure(self) -> bool:
+        return self.condition in _ALWAYS
+
+    @property
+    def commands(self) -> tuple[tuple[str, ...], ...]:
+        """The `owc-deploy` command lines in it, without the program's name."""
+        return tuple(_commands(self.script))
+
+
+def _commands(script: str) -> Iterator[tuple[str, ...]]:
+    for line in script.splitlines():
+        if line.lstrip().startswith("#"):
+            continue
+        for found in _COMMAND.finditer(line.strip()):
+            lexer = shlex.shlex(found["rest"], posix=True, punctuation_chars="<>|&;()")
+            lexer.whitespace_split = True
+            words: list[str] = []
+            for word in lexer:
+                if set(word) <= set("<>|&;()"):
+                    break
+                words.append(word)
+            yield tuple(words)
+
+
+def github_document(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # YAML 1.1 reads the key `on` as true.
+    return {("on" if key is True else key): value for key, value in document.items()}
+
+
+def github_steps(path: Path, job: str = "") -> tuple[Step, ...]:
+    """Return the steps of a job, or of all jobs, of a GitHub workflow."""
+    return tuple(
+        Step(
+            name,
+            step["name"],
+            step["run"],
+            _EXPRESSION.sub(r"\1", str(step.get("if", ""))),
+            step.get("env", {}),
+        )
+        for name, body in github_document(path)["jobs"].items()
+        if job in {"", name}
+        for step in body["steps"]
+    )
+
+
+def gitlab_document(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return document
+
+
+_NOT_JOBS = {"stages", "variables", "workflow", "default"}
+
+
+def gitlab_jobs(path: Path) -> dict[str, dict[str, Any]]:
+    return {
+        name: body
+        for name, body in gitlab_document(path).items()
+        if name not in _NOT_JOBS and not name.startswith(".")
+    }
+
+
+def _flat(part: Any) -> list[str]:
+    if isinstance(part, str):
+        return [part]
+    return [line for inner in part for line in _flat(inner)]
+
+
+def gitlab_steps(path: Path, job: str = "") -> tuple[Step, ...]:
+    """Return what GitLab's runner starts for a job: before_script and script as one, after_script.
+
+    `before_script` and `script` also stand in the answer apart, for who wants to skip the first.
+    """
+    steps: list[Step] = []
+    for name, body in gitlab_jobs(path).items():
+        if job in {"", name}:
+            parts = [*_flat(body.get("before_script", [])), *_flat(body["script"])]
+            steps.append(Step(name, "script", "\n".join(parts)))
+            after = "\n".join(_flat(body.get("after_script", [])))
+            steps += [Step(name, "after_script", after, "always()")] if after else []
+    return tuple(steps)
+
+
+@dataclass
+class Runner:
+    """Runs steps in a folder, as one job.
+
+    `values` are what expressions such as `secrets.OWC_SSH_KEY` stand for, empty when not named;
+    `true` are the conditions that hold. `strict` is how the runner calls bash.
+    """
+
+    folder: Path
+    environment: Mapping[str, str]
+    values: Mapping[str, str] = field(default_factory=dict)
+    true: Collection[str] = ()
+    results: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        return any(result.returncode for result in self.results.values())
+
+    def run(self, steps: Sequence[Step], *, skip: Collection[str] = ()) -> Runner:
+        """Run the steps in order and keep how each ended, by its name."""
+        path_file = self.folder.parent / "github-path"
+        summary = self.folder.parent / "github-summary"
+        environment = {
+            **self.environment,
+            "GITHUB_PATH": str(path_file),
+            "GITHUB_STEP_SUMMARY": str(summary),
+        }
+        for step in steps:
+            if step.name in skip or not self._is_due(step):
+                continue
+            if path_file.exists():
+                more = path_file.read_text().split()
+                environment["PATH"] = ":".join([*reversed(more), self.environment["PATH"]])
+            given = {
+                name: _EXPRESSION.sub(lambda found: self.values.get(found[1], ""), str(value))
+                for name, value in step.environment.items()
+            }
+            self.results[step.name] = subprocess.run(
+                ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step.script],
+                cwd=self.folder,
+                env={**environment, **given},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        return self
+
+    def _is_due(self, step: Step) -> bool:
+        if step.runs_after_failure:
+            return True
+        return not self.failed and (not step.condition or step.condition in self.true)

@@ -1,0 +1,233 @@
+"""The verbs of `owc-deploy rollout`, on simulated servers and a real store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes.fleet import FleetSimulator
+from jsonschema import Draft202012Validator
+from unit.cli.sessions import session
+from unit.plan.examples import fleet, lock, manifest
+
+from owc_deploy.cli import main
+from owc_deploy.cli.session import now
+from owc_deploy.execution.fingerprint import provision_fingerprint
+from owc_deploy.fleet.models import Fleet, FreezeDays, Ring, Server, SiteServers
+from owc_deploy.resources import resource_folder
+
+SITES = ("altena", "bergen", "heusden")
+SCHEMA = Draft202012Validator(
+    json.loads((resource_folder("schemas") / "output" / "rollout.schema.json").read_text("utf-8"))
+)
+MODULES = ("rollout_start", "rollout_orders", "rollout_status")
+
+
+@dataclass
+class Desk:
+    """An operator's desk: a fleet in memory whose verbs find it where they look for documents."""
+
+    fleet: Fleet
+    servers: FleetSimulator
+    capsys: pytest.CaptureFixture[str]
+    patch: pytest.MonkeyPatch
+    said: str = field(default="", init=False)
+
+    def owc(self, *arguments: str) -> int:
+        for module in MODULES:
+            for name, value in (
+                ("open_session", lambda _: session(self.fleet, self.servers)),
+                ("load_fleet", lambda _: self.fleet),
+            ):
+                self.patch.setattr(f"owc_deploy.cli.{module}.{name}", value, raising=False)
+        code = main.run(["rollout", *arguments])
+        captured = self.capsys.readouterr()
+        self.said = captured.err
+        self.stdout = captured.out
+        return code
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        self.code = self.owc(*arguments, "--format", "json")
+        document = json.loads(self.stdout)
+        if arguments[0] != "list":
+            SCHEMA.validate(document)
+        return document
+
+    def live(self) -> dict[str, str]:
+        return {
+            name: site.releases[site.current]["blocks"][0]["version"]
+            for server in self.servers.servers.values()
+            for name, site in server.sites.items()
+        }
+
+
+def three_sites(root: Path, *, news: str = "1.0.0", rings: Sequence[Ring] = ()) -> Fleet:
+    """Altena (canary) and heusden on web1, bergen on web2."""
+    place = SiteServers(("web2",), ("web2",))
+    made = fleet(
+        manifest("altena", ring="canary"),
+        manifest("bergen", ring="all", servers=place),
+        manifest("heusden", ring="all"),
+        locks=tuple(lock(site, news) for site in SITES),
+    )
+    servers = {name: Server(name, ("web", "database"), ("8.2",)) for name in ("web1", "web2")}
+    rings = tuple(rings) or (Ring("canary"), Ring("all"))
+    settings = replace(made.settings, state=root / "history.sqlite3", rings=rings)
+    return replace(made, root=root, settings=settings, servers=servers)
+
+
+@pytest.fixture
+def desk(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Desk:
+    made = three_sites(tmp_path)
+    servers = FleetSimulator(["web1", "web2"])
+    for name, server in servers.servers.items():
+        server.provisioned = provision_fingerprint(made.servers[name])
+    return Desk(made, servers, capsys, monkeypatch)
+
+
+def test_a_rollout_walks_its_rings_to_the_end(desk: Desk) -> None:
+    document = desk.json("start", "--yes")
+    assert desk.code == 0
+    assert document["state"] == "done"
+    assert document["counts"] == {"changed": 3}
+    assert [ring["ring"] for ring in document["rings"]] == ["canary", "all"]
+    assert desk.live() == dict.fromkeys(SITES, "1.0.0")
+    assert [servers for method, servers in desk.servers.calls if method == "release"] == [
+        ("web1",),
+        ("web2", "web1"),
+    ]
+    again = desk.json("start", "--yes")
+    assert (desk.code, again["rollout_id"], again["state"]) == (0, "", "done")
+    listed = desk.json("list")["rollouts"]
+    assert [(each["state"], each["counts"]) for each in listed] == [("done", {"changed": 3})]
+
+
+def test_without_a_terminal_nothing_begins_unasked(desk: Desk) -> None:
+    assert desk.owc("start") == 2
+    assert "--yes" in desk.said
+    assert desk.live() == {}
+    assert desk.json("list")["rollouts"] == []
+
+
+def test_it_is_halted_by_a_failing_canary_and_goes_on_when_tried_again(desk: Desk) -> None:
+    desk.owc("start", "--yes")
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0")
+    desk.servers.script("altena", "rolled-back", "it fatals")
+    document = desk.json("start", "--yes")
+    assert (desk.code, document["state"]) == (6, "halted")
+    assert document["counts"] == {"rolled-back": 1, "pending": 2}
+    assert desk.live() == dict.fromkeys(SITES, "1.0.0")
+    assert desk.owc("status") == 6
+    assert "altena on web1: rolled-back: it fatals" in desk.stdout
+    assert "Next: owc-deploy rollout retry" in desk.stdout
+    assert desk.owc("resume", "--yes") == 2
+    assert "--accept-failures" in desk.said
+    assert desk.owc("start", "--yes") == 2
+    assert "--supersede" in desk.said
+    assert desk.json("retry", "--yes")["state"] == "done"
+    assert desk.live() == dict.fromkeys(SITES, "2.0.0")
+
+
+def test_failures_can_be_accepted(desk: Desk) -> None:
+    desk.servers.script("altena", "inconclusive", "it cannot be seen")
+    assert desk.owc("start", "--yes") == 6
+    document = desk.json("resume", "--accept-failures", "--yes", "--reason", "seen by hand")
+    assert (desk.code, document["state"]) == (1, "incomplete")
+    assert document["counts"] == {"changed": 2, "inconclusive": 1}
+
+
+def test_what_was_changed_is_undone_since_a_ring(desk: Desk) -> None:
+    desk.owc("start", "--yes")
+    rings = (Ring("canary"), Ring("all", undo_since="canary"))
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0", rings=rings)
+    desk.servers.script("heusden", "failed", "the disk is full")
+    document = desk.json("start", "--yes")
+    assert desk.code == 6
+    assert document["counts"] == {"undone": 2, "failed": 1}
+    assert desk.live() == dict.fromkeys(SITES, "1.0.0")
+
+
+def test_an_abort_can_bring_back_what_was_changed(desk: Desk) -> None:
+    desk.owc("start", "--yes")
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0")
+    desk.servers.script("bergen", "failed", "the disk is full")
+    desk.owc("start", "--yes")
+    assert desk.live() == {"altena": "2.0.0", "bergen": "1.0.0", "heusden": "2.0.0"}
+    document = desk.json("abort", "--undo-since", "canary", "--yes", "--reason", "no")
+    assert (desk.code, document["state"]) == (0, "aborted")
+    assert desk.live() == dict.fromkeys(SITES, "1.0.0")
+    assert desk.owc("resume", "--yes") == 2
+
+
+def test_a_rollout_waits_for_the_end_of_freeze_days_and_is_walked_on_by_schedule(
+    desk: Desk,
+) -> None:
+    today = now().date()
+    tomorrow = today + timedelta(days=1)
+    frozen = FreezeDays(today - timedelta(days=1), tomorrow, "elections")
+    settings = replace(desk.fleet.settings, freeze_days=(frozen,))
+    open_fleet = desk.fleet
+    desk.fleet = replace(desk.fleet, settings=settings)
+    document = desk.json("start", "--yes", "--detailed-exitcode")
+    assert (desk.code, document["state"]) == (10, "waiting")
+    assert date.fromisoformat(document["waits_until"][:10]) >= tomorrow
+    assert "outside its window" in document["why"]
+    assert desk.owc("resume", "--scheduled", "--yes") == 0
+    assert desk.live() == {}
+    desk.fleet = open_fleet
+    assert desk.json("resume", "--scheduled", "--yes")["state"] == "done"
+    assert desk.owc("resume", "--scheduled", "--yes") == 0
+
+
+def test_a_schedule_leaves_a_paused_rollout_alone(desk: Desk) -> None:
+    desk.servers.script("altena", "failed")
+    desk.owc("start", "--yes")
+    assert desk.owc("resume", "--scheduled", "--yes") == 6
+    assert "altena" not in desk.live()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--emergency",), "a reason and a second person"),
+        (("--emergency", "--reason", "exploited"), "a reason and a second person"),
+        (("--approved-by", "J. de Vries"), "belongs to --emergency"),
+        (("--version", "^2.0"), "--block"),
+        (("--block", "news", "--withdrawn", "news"), "one of"),
+        (("--block", "no-such-block"), "no site has no-such-block"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    desk: Desk, arguments: tuple[str, ...], words: str
+) -> None:
+    assert desk.owc("start", "--yes", *arguments) == 2
+    assert words in desk.said
+    assert desk.live() == {}
+
+
+def test_an_emergency_needs_a_second_person_and_passes_over_freeze_days(desk: Desk) -> None:
+    today = now().date()
+    frozen = FreezeDays(today - timedelta(days=1), today + timedelta(days=1), "elections")
+    desk.fleet = replace(desk.fleet, settings=replace(desk.fleet.settings, freeze_days=(frozen,)))
+    desk.patch.setattr("getpass.getuser", lambda: "beheer")
+    reason = ("--emergency", "--reason", "being exploited")
+    assert desk.owc("start", "--yes", *reason, "--approved-by", "Beheer") == 2
+    document = desk.json("start", "--yes", *reason, "--approved-by", "J. de Vries")
+    assert document["state"] == "done"
+    assert document["emergency"] == {"reason": "being exploited", "approved_by": "J. de Vries"}
+
+
+def test_a_newer_rollout_takes_the_place_of_one_that_waits(desk: Desk) -> None:
+    desk.servers.script("altena", "failed")
+    desk.owc("start", "--yes")
+    document = desk.json("start", "--supersede", "--yes")
+    assert document["state"] == "done"
+    states = [each["state"] for each in desk.json("list")["rollouts"]]
+    assert states == ["done", "aborted"]
