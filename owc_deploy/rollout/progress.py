@@ -55,6 +55,7 @@ class SiteStanding:
     observed: str = ""
     before: str = ""
     may_have_changed: bool = False
+    is_unknown: bool = False
     is_undo_intended: bool = False
     undo: OutcomeWord | None = None
     undo_message: str = ""
@@ -65,11 +66,6 @@ class SiteStanding:
     def is_good(self) -> bool:
         """Whether it is as the rollout wants it, as far as is known."""
         return self.outcome in GOOD and self.undo is None
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether somebody meant to change it and nobody saw how that ended."""
-        return bool(self.release_ids) and self.outcome in {None, "inconclusive", "unreachable"}
 
     @property
     def counts_as(self) -> Failing | None:
