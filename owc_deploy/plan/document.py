@@ -38,7 +38,7 @@ def plan_from_text(text: str) -> Plan:
             f"the plan has schema_version {version}; this version reads {SCHEMA_VERSION}",
             hint="owc-deploy plan --out FILE",
         )
-    if canonical_sha256(asdict(replace(plan, plan_id=""))) != plan.plan_id:
+    if canonical_sha256(replace(plan, plan_id="")) != plan.plan_id:
         raise PlanStaleError(
             "the plan was changed after it was made", hint="owc-deploy plan --out FILE"
         )

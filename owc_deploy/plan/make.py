@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -94,7 +94,7 @@ def make_plan(
         servers=tuple(servers),
         sites=tuple(sites),
     )
-    return replace(plan, plan_id=canonical_sha256(asdict(plan)))
+    return replace(plan, plan_id=canonical_sha256(plan))
 
 
 def bindings(
@@ -114,7 +114,7 @@ def bindings(
         if manifest:
             bound[f"manifest/{site.site}"] = manifest.sha256
         if lock:
-            bound[f"lock/{site.site}"] = canonical_sha256(asdict(lock))
+            bound[f"lock/{site.site}"] = canonical_sha256(lock)
         if observed is not None and site.server in observed:
             seen = observed[site.server].sites.get(site.site, {})
             bound[f"observed/{site.server}/{site.site}"] = canonical_sha256(seen)

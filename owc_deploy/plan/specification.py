@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from owc_deploy.catalogue.models import Catalogue, Gate, GatePage
@@ -40,8 +41,20 @@ def specification(manifest: Manifest, lock: Lock, catalogue: Catalogue) -> dict[
 
 
 def canonical_json(document: Any) -> str:
-    """Return the one way to write a document as JSON: sorted keys, no spaces."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return the one way to write a document as JSON: sorted keys, no spaces.
+
+    A dataclass in it is the mapping of its fields.
+    """
+    return json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_fields
+    )
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    # `asdict` would copy everything in it first, which takes longer than writing it.
+    if not is_dataclass(value):
+        raise TypeError(f"{type(value).__name__} has no place in a document")
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def canonical_sha256(document: Any) -> str:

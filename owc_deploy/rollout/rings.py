@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from owc_deploy.fleet.models import Fleet, Ring, Share
 from owc_deploy.plan.specification import canonical_sha256
@@ -91,7 +91,6 @@ def wave_sizes(waves: Iterable[Share], sites: int) -> Iterator[int]:
 
 def documents_sha256(fleet: Fleet, site: str) -> str:
     """Return the hash of what a site's release follows from: its manifest and its lock."""
-    lock = fleet.locks.get(site)
     return canonical_sha256(
-        {"manifest": fleet.manifests[site].sha256, "lock": asdict(lock) if lock else None}
+        {"manifest": fleet.manifests[site].sha256, "lock": fleet.locks.get(site)}
     )

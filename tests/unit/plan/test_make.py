@@ -22,6 +22,7 @@ from owc_deploy.fleet.models import Fleet, Redirect, SiteServers, Tls
 from owc_deploy.plan.document import plan_from_text, plan_to_document
 from owc_deploy.plan.make import Wishes, make_plan
 from owc_deploy.plan.models import ObservedServer, Plan, PlannedMigration
+from owc_deploy.plan.specification import canonical_sha256
 
 
 def planned(fleet: Fleet, seen: ObservedServer, wishes: Wishes | None = None) -> Plan:
@@ -172,6 +173,13 @@ def test_an_internal_certificate_is_asked_for_when_there_is_none() -> None:
 def test_the_same_question_gives_the_same_plan() -> None:
     arguments = (fleet(manifest(), locks=(lock(),)), server())
     assert planned(*arguments) == planned(*arguments)
+
+
+def test_a_plan_is_known_by_the_hash_of_its_document() -> None:
+    plan = planned(fleet(manifest(), locks=(lock(),)), server())
+    document = {**plan_to_document(plan), "plan_id": ""}
+    del document["schema_version"]
+    assert plan.plan_id == canonical_sha256(document)
 
 
 def test_a_plan_survives_being_saved_and_an_edited_one_is_refused() -> None:

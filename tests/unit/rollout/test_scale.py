@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.walking import FakeClock, MemoryJournal, ScriptedHands
+from fakes.fleet import FleetSimulator
+from fakes.large_fleet import large_catalogue, large_fleet, large_rollout, live_servers
+from fakes.walking import FakeClock, MemoryClaims, MemoryJournal, MemoryRecord, ScriptedHands
+from sqlalchemy import Engine, event
 from unit.rollout.examples import rollout, site
 
 from owc_deploy.fleet.models import FreezeDays, RolloutLimits, SlaTier, Window
+from owc_deploy.plan.make import make_plan
+from owc_deploy.plan.models import Plan
+from owc_deploy.rollout.hands import ServerHands
+from owc_deploy.rollout.journal import StoreJournal, begin
 from owc_deploy.rollout.models import Rollout, RolloutRing, Stand
 from owc_deploy.rollout.rings import wave_sizes
 from owc_deploy.rollout.standing import Standing
 from owc_deploy.rollout.turns import Calendar
 from owc_deploy.rollout.walk import walk
+from owc_deploy.store import open_store
 
 SIZES = (250, 500, 1000)
 # Twice the sites may cost this much more: a little is left for what rounding does to waves.
@@ -115,3 +125,76 @@ def test_decisions_look_at_the_sites_they_are_about(fails: bool) -> None:
     counts = [looked_at(number, fails=fails) for number in SIZES]
     assert_linear(counts)
     assert counts[-1] < 60 * SIZES[-1], counts
+
+
+@dataclass
+class Counts:
+    """What one whole rollout took, on simulated servers and a store in a file."""
+
+    statements: int = 0
+    commits: int = 0
+    planned: int = 0
+    manifests: int = 0
+    changed: int = 0
+
+
+def whole_rollout(number: int, folder: Path, patch: pytest.MonkeyPatch) -> Counts:
+    """Walk a rollout of so many sites to its end and return what it took."""
+    counts = Counts()
+    fleet = large_fleet(number, blocks=1)
+    manifests = Counting(fleet.manifests)
+    servers = live_servers(fleet, FleetSimulator(fleet.servers), blocks=1)
+    store = open_store(folder / f"{number}.sqlite3")
+    made = large_rollout(fleet)
+    begin(store, made)
+    standing = Standing(made)
+
+    def counted_plan(*arguments: Any) -> Plan:
+        plan = make_plan(*arguments)
+        counts.planned += len(plan.sites)
+        return plan
+
+    def count_statement(_: object, __: object, statement: str, *___: object) -> None:
+        counts.statements += 1
+        counts.commits += statement.startswith("BEGIN IMMEDIATE")
+
+    patch.setattr("owc_deploy.rollout.hands.make_plan", counted_plan)
+    manifests.count = 0
+    clock = FakeClock()
+    journal = StoreJournal(store, made.rollout_id)
+    hands = ServerHands(
+        fleet=replace(fleet, manifests=manifests),
+        catalogue=large_catalogue(),
+        executor=servers,
+        journal=journal,
+        claims=MemoryClaims(),
+        record=MemoryRecord(),
+        clock=clock.now,
+    )
+    event.listen(Engine, "before_cursor_execute", count_statement)
+    try:
+        while not isinstance(
+            stopped := walk(
+                standing, journal, hands, Calendar({}, ()), clock, patience=timedelta()
+            ),
+            Stand,
+        ):
+            clock.sleep_until(stopped.until)
+    finally:
+        event.remove(Engine, "before_cursor_execute", count_statement)
+    assert stopped == Stand("done", "")
+    counts.manifests = manifests.count
+    counts.changed = sum(site.outcome == "changed" for site in standing.sites.values())
+    return counts
+
+
+def test_a_whole_rollout_costs_what_its_sites_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = [whole_rollout(number, tmp_path, monkeypatch) for number in SIZES]
+    assert [each.changed for each in counts] == list(SIZES)
+    assert [each.planned for each in counts] == list(SIZES)
+    for name in ("statements", "commits", "manifests"):
+        assert_linear([getattr(each, name) for each in counts])
+    # Two writings for each batch of sixteen: what is meant, and how it ended.
+    assert counts[-1].commits < SIZES[-1] / 16 * 2 * 1.5
