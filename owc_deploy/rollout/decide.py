@@ -6,13 +6,8 @@ Temporal workflow do what is decided here, one decision after the other.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import accumulate
+from datetime import datetime, timedelta
 
-from owc_deploy.fleet.models import FreezeDays, RolloutLimits, SlaTier
-from owc_deploy.plan.windows import HORIZON, Opening, next_window
 from owc_deploy.rollout.models import (
     CheckRing,
     Decision,
@@ -29,30 +24,13 @@ from owc_deploy.rollout.models import (
     Undo,
     Wait,
 )
-from owc_deploy.rollout.standing import PASSING, Failing, Standing
+from owc_deploy.rollout.standing import Failing, Standing
+from owc_deploy.rollout.turns import Calendar, Slots, Turns, in_order
+
+__all__ = ["Calendar", "decide"]
 
 # How long to wait for work that somebody else is doing for the same rollout.
 UNDER_WAY = timedelta(seconds=30)
-
-
-class Calendar:
-    """When the sites of each tier may be changed; asks `next_window` once for each opening."""
-
-    def __init__(self, tiers: Mapping[str, SlaTier], freeze_days: Iterable[FreezeDays]) -> None:
-        self._tiers = tiers
-        self._freeze_days = tuple(freeze_days)
-        self._found: dict[str, tuple[datetime, Opening | None]] = {}
-
-    def opening(self, tier: str, moment: datetime) -> Opening | None:
-        """Return the opening of a tier that `moment` is in, or the first after it."""
-        if tier in self._found:
-            asked, known = self._found[tier]
-            if asked == moment or (known and asked <= moment and not known.is_over(moment)):
-                return known
-        rules = self._tiers.get(tier) or SlaTier(tier)
-        found = next_window(rules, self._freeze_days, moment)
-        self._found[tier] = (moment, found)
-        return found
 
 
 def decide(standing: Standing, calendar: Calendar, moment: datetime) -> Decision:
@@ -74,45 +52,33 @@ def _ring(ring: RolloutRing, standing: Standing, calendar: Calendar, moment: dat
     exceeded = _exceeded(ring, standing)
     if exceeded:
         return Halt(exceeded, _undo_rings(standing.rollout, ring))
-    given_up = _out_of_reach(ring, standing)
-    if given_up:
-        why = f"{given_up[0].server} was not reached in {standing.rollout.limits.attempts} attempts"
-        return GiveUp(given_up, "unreachable", why)
-    ready: list[RolloutSite] = []
-    never: list[RolloutSite] = []
-    waits: list[Wait] = []
-    room = _room_in_wave(ring, standing)
-    for site in _in_turn(ring, standing, room):
-        wait = _wait_for(site, standing, calendar, moment)
-        if wait is None:
-            ready.append(site)
-        elif wait.until > moment + HORIZON:
-            never.append(site)
-        else:
-            waits.append(wait)
-    batch = _batch(ready, standing, room)
+    for server in sorted(standing.rings[ring.name].lost_servers):
+        left = standing.left_on(ring.name, server)
+        if left:
+            why = f"{server} was not reached in {standing.rollout.limits.attempts} attempts"
+            return GiveUp(left, "unreachable", why)
+    turns = Turns(standing, calendar, moment)
+    batch = turns.batch(ring.name)
     if batch:
         return Start(ring.name, batch)
-    if never:
-        return GiveUp(tuple(never), "not-attempted", "it has no window in the next 400 days")
-    if any(standing.sites[site.site].is_intended for site in ring.sites):
-        waits.append(Wait(moment + UNDER_WAY, "sites are being changed"))
-    if waits:
-        return min(waits, key=lambda wait: wait.until)
-    return _settled(ring, standing, moment)
+    if turns.never:
+        return GiveUp(turns.never, "not-attempted", "it has no window in the next 400 days")
+    if standing.under_way:
+        turns.wait_until(moment + UNDER_WAY, "sites are being changed")
+    return turns.wait or _settled(ring, standing, moment)
 
 
 def _exceeded(ring: RolloutRing, standing: Standing) -> str:
     """Say which part of a ring's budget was exceeded and by which sites, `""` when none was."""
-    failing = standing.failing(ring)
+    failing = standing.rings[ring.name].failing
     allowances: dict[Failing, int] = {
         "failed": ring.allowed_failed,
         "inconclusive": ring.allowed_inconclusive,
         "unreachable": ring.allowed_unreachable,
     }
     for kind, allowed in allowances.items():
-        sites = failing[kind]
-        if len(sites) > allowed:
+        if len(failing[kind]) > allowed:
+            sites = sorted(failing[kind])
             named = ", ".join(sites[:5]) + (f" and {len(sites) - 5} more" if sites[5:] else "")
             return f"ring {ring.name}: {kind} {len(sites)}, allowed {allowed}: {named}"
     return ""
@@ -123,108 +89,6 @@ def _undo_rings(rollout: Rollout, ring: RolloutRing) -> tuple[str, ...]:
         return ()
     names = [each.name for each in rollout.rings]
     return tuple(names[names.index(ring.undo_since) : names.index(ring.name) + 1])
-
-
-def _out_of_reach(ring: RolloutRing, standing: Standing) -> tuple[RolloutSite, ...]:
-    """Return the sites still to come on a server that was tried often enough in this ring."""
-    lost = {
-        site.server
-        for site in ring.sites
-        if site.server in standing.unreachable_servers
-        and standing.sites[site.site].outcome == "unreachable"
-        and standing.is_settled(site.site)
-    }
-    for server in sorted(lost):
-        left = tuple(
-            site
-            for site in ring.sites
-            if site.server == server
-            and not standing.is_settled(site.site)
-            and not standing.sites[site.site].is_intended
-        )
-        if left:
-            return left
-    return ()
-
-
-def _room_in_wave(ring: RolloutRing, standing: Standing) -> int:
-    """Return how many sites of a ring may begin before those that have begun are settled."""
-    begun = [site for site in ring.sites if standing.sites[site.site].has_begun]
-    settled = all(standing.is_settled(site.site) for site in begun)
-    ends = accumulate(ring.wave_sizes)
-    # A wave whose sites are all settled is followed by the next.
-    reached = len(begun) + 1 if settled else len(begun)
-    wave_end = next((end for end in ends if end >= reached), len(ring.sites))
-    return wave_end - len(begun)
-
-
-def _in_turn(ring: RolloutRing, standing: Standing, room: int) -> Iterator[RolloutSite]:
-    """Yield the sites of the wave under way that may still be changed, in order."""
-    for site in ring.sites:
-        state = standing.sites[site.site]
-        is_open = not state.is_intended and not standing.is_settled(site.site)
-        if is_open and (state.has_begun or room > 0):
-            yield site
-
-
-def _wait_for(
-    site: RolloutSite, standing: Standing, calendar: Calendar, moment: datetime
-) -> Wait | None:
-    """Return until when a site has to wait, `None` when it may be changed now."""
-    state = standing.sites[site.site]
-    tried_at = state.tried_at if state.outcome in PASSING else None
-    lost_at = standing.unreachable_servers.get(site.server)
-    for since, why in (
-        (tried_at, f"{site.site} is tried again: {state.message}"),
-        (lost_at, f"{site.server} is tried again, it was not reached"),
-    ):
-        if since is not None and standing.retry_at(since) > moment:
-            return Wait(standing.retry_at(since), why)
-    if standing.rollout.emergency is not None:
-        return None
-    opening = calendar.opening(site.sla_tier, moment)
-    if opening is None:
-        return Wait(moment + 2 * HORIZON, f"{site.site} has no window")
-    if opening.begins <= moment:
-        return None
-    begins = opening.begins.astimezone(UTC)
-    return Wait(begins, f"{site.site} is outside its window: {'; '.join(opening.why)}")
-
-
-def _batch(ready: Sequence[RolloutSite], standing: Standing, room: int) -> tuple[RolloutSite, ...]:
-    """Return as many sites, from the first, as may be changed beside those under way.
-
-    At most `room` of them are new in this wave.
-    """
-    places = standing.rollout.sites
-    under_way = [site for site in places if standing.sites[site.site].is_intended]
-    begun = [site for site in ready if standing.sites[site.site].has_begun]
-    fresh = [site for site in ready if not standing.sites[site.site].has_begun]
-    return tuple(_fitting([*begun, *fresh[:room]], standing.rollout.limits, under_way))
-
-
-def _fitting(
-    ready: Iterable[RolloutSite], limits: RolloutLimits, under_way: Iterable[RolloutSite]
-) -> Iterator[RolloutSite]:
-    total = 0
-    servers: Counter[str] = Counter()
-    suppliers: Counter[str] = Counter()
-    for site in under_way:
-        total += 1
-        servers[site.server] += 1
-        suppliers[site.supplier] += 1
-    per_supplier = limits.sites_at_once_per_supplier
-    for site in ready:
-        if total >= limits.sites_at_once:
-            return
-        if servers[site.server] >= limits.sites_at_once_per_server:
-            continue
-        if site.supplier and per_supplier is not None and suppliers[site.supplier] >= per_supplier:
-            continue
-        total += 1
-        servers[site.server] += 1
-        suppliers[site.supplier] += 1
-        yield site
 
 
 def _settled(ring: RolloutRing, standing: Standing, moment: datetime) -> Decision:
@@ -249,17 +113,21 @@ def _settled(ring: RolloutRing, standing: Standing, moment: datetime) -> Decisio
 
 def _undo(standing: Standing, moment: datetime) -> Decision:
     """Bring back what is to be brought back; it waits for no window."""
-    due: list[RolloutSite] = []
+    slots = Slots(standing.rollout.limits, standing.under_way.values())
+    batch: list[RolloutSite] = []
     waits: list[datetime] = []
-    for site in standing.to_undo():
+    for site in in_order(standing.undo_lanes, lambda site: -standing.order(site), slots):
+        if site.site in standing.under_way:
+            continue
         tried_at = standing.sites[site.site].undo_tried_at
-        if tried_at is None or standing.retry_at(tried_at) <= moment:
-            due.append(site)
-        else:
+        if tried_at is not None and standing.retry_at(tried_at) > moment:
             waits.append(standing.retry_at(tried_at))
-    batch = tuple(_fitting(due, standing.rollout.limits, ()))
+        elif slots.take(site):
+            batch.append(site)
     if batch:
-        return Undo(batch)
+        return Undo(tuple(batch))
+    if standing.under_way:
+        return Wait(moment + UNDER_WAY, "sites are being changed")
     if waits:
         return Wait(min(waits), "what could not be undone is tried again")
     if standing.state == "aborted":

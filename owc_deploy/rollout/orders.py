@@ -103,7 +103,7 @@ def failed_sites(standing: Standing) -> set[str]:
     return {
         name
         for name, site in standing.sites.items()
-        if site.outcome is not None and site.outcome not in GOOD and standing.is_settled(name)
+        if site.is_settled and site.outcome not in GOOD
     }
 
 

@@ -6,85 +6,28 @@ however many there are.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from itertools import accumulate
 
-from owc_deploy.plan.models import OutcomeWord
 from owc_deploy.rollout.models import Event, Rollout, RolloutRing, RolloutSite, RolloutState
+from owc_deploy.rollout.progress import (
+    GOOD,
+    PASSING,
+    Failing,
+    RingStanding,
+    SiteStanding,
+    keep,
+)
 
-GOOD = frozenset({"ok", "changed"})
-# A server that was not reached, or a site somebody else is at work on, may be tried again.
-PASSING = frozenset({"unreachable", "busy"})
-# What an outcome counts as in a ring's budget.
-Failing = Literal["failed", "inconclusive", "unreachable"]
-_FAILING: dict[str, Failing] = {
-    "failed": "failed",
-    "rolled-back": "failed",
-    "inconclusive": "inconclusive",
-    "unreachable": "unreachable",
-    "busy": "unreachable",
-    "not-attempted": "unreachable",
-}
+__all__ = ["GOOD", "PASSING", "Failing", "RingStanding", "SiteStanding", "Standing"]
+
 # Outcomes after which what was observed before is live.
 _UNDONE = frozenset({"failed", "rolled-back"})
 # Outcomes that only a server which was reached can give.
 _REACHED = frozenset({"ok", "changed", "failed", "rolled-back", "inconclusive"})
-
-
-@dataclass(slots=True)
-class SiteStanding:
-    """What became of one site so far.
-
-    `has_begun`: it had its turn, or has it now; `outcome` is how that ended. `is_intended`:
-    somebody is about to change it, or was when they were cut off. `release_ids` are those that this
-    rollout meant to make live, `observed` what was live when it last meant to, and `before` the
-    last of those that were not its own. `may_have_changed`: a release of the rollout is live, or
-    nobody knows that none is. `attempts` counts those that ended in `PASSING`.
-    """
-
-    has_begun: bool = False
-    outcome: OutcomeWord | None = None
-    message: str = ""
-    is_intended: bool = False
-    is_accepted: bool = False
-    attempts: int = 0
-    tried_at: datetime | None = None
-    release_ids: tuple[str, ...] = ()
-    observed: str = ""
-    before: str = ""
-    may_have_changed: bool = False
-    is_undo_intended: bool = False
-    undo: OutcomeWord | None = None
-    undo_message: str = ""
-    undo_attempts: int = 0
-    undo_tried_at: datetime | None = None
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it is as the rollout wants it, as far as is known."""
-        return self.outcome in GOOD and self.undo is None
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether somebody meant to change it and nobody saw how that ended."""
-        return bool(self.release_ids) and self.outcome in {None, "inconclusive", "unreachable"}
-
-
-@dataclass(slots=True)
-class RingStanding:
-    """How far one ring is.
-
-    `checks` counts how often it was looked at after its soak; `missed` are the sites that could not
-    be reached the last time.
-    """
-
-    settled_at: datetime | None = None
-    checks: int = 0
-    checked_at: datetime | None = None
-    missed: tuple[RolloutSite, ...] = ()
-    has_ended: bool = False
 
 
 @dataclass
@@ -93,11 +36,14 @@ class Standing:
 
     What a person tells it and what it does by itself can cross: whatever comes first, a halt is not
     forgotten for a pause, and an end or an abort is final.
+
+    `under_way` are the sites that somebody is about to change or to bring back, in any ring.
     """
 
     rollout: Rollout
     sites: dict[str, SiteStanding] = field(default_factory=dict)
     rings: dict[str, RingStanding] = field(default_factory=dict)
+    under_way: dict[str, RolloutSite] = field(default_factory=dict)
     unreachable_servers: dict[str, datetime] = field(default_factory=dict)
     state: RolloutState = "running"
     why: str = ""
@@ -107,8 +53,17 @@ class Standing:
 
     def __post_init__(self) -> None:
         self._places = {site.site: site for site in self.rollout.sites}
+        self._order = {name: number for number, name in enumerate(self._places)}
+        self._ring_of = {site.site: ring.name for ring in self.rollout.rings for site in ring.sites}
+        self._on_server: dict[tuple[str, str], list[RolloutSite]] = defaultdict(list)
+        for ring in self.rollout.rings:
+            for site in ring.sites:
+                self._on_server[ring.name, site.server].append(site)
+        # By supplier, those changed last first.
+        self._to_undo: dict[str, dict[str, RolloutSite]] = {}
         self.sites = {name: SiteStanding() for name in self._places}
-        self.rings = {ring.name: RingStanding() for ring in self.rollout.rings}
+        for ring in self.rollout.rings:
+            self._begin(ring)
 
     @property
     def is_under_way(self) -> bool:
@@ -123,57 +78,86 @@ class Standing:
                 handle(event)
             self.number = max(self.number, event.number)
 
-    def is_settled(self, site: str) -> bool:
-        """Return whether a site had its turn and is not going to be tried again by itself."""
-        standing = self.sites[site]
-        if standing.outcome is None or standing.is_intended:
-            return False
-        if standing.outcome in PASSING:
-            return standing.attempts >= self.rollout.limits.attempts
-        return True
+    def order(self, site: RolloutSite) -> int:
+        """Return which site of the rollout this is, counted from 0."""
+        return self._order[site.site]
 
     def retry_at(self, tried_at: datetime) -> datetime:
         """Return when something that was in the way is tried again."""
         pause = self.rollout.limits.pause_between_attempts_seconds
         return tried_at + timedelta(seconds=pause)
 
+    def left_on(self, ring: str, server: str) -> tuple[RolloutSite, ...]:
+        """Return the sites of a ring on a server that are not settled, nor under way."""
+        return tuple(
+            site
+            for site in self._on_server[ring, server]
+            if not self.sites[site.site].is_settled and not self.sites[site.site].is_intended
+        )
+
     def failing(self, ring: RolloutRing) -> dict[Failing, list[str]]:
         """Return the settled sites of a ring that count against its budget, by what they are."""
-        found: dict[Failing, list[str]] = {"failed": [], "inconclusive": [], "unreachable": []}
-        for site in ring.sites:
-            standing = self.sites[site.site]
-            counts = standing.outcome in _FAILING and not standing.is_accepted
-            if standing.outcome is not None and counts and self.is_settled(site.site):
-                found[_FAILING[standing.outcome]].append(site.site)
-        return found
+        return {kind: list(sites) for kind, sites in self.rings[ring.name].failing.items()}
 
     def to_undo(self) -> Iterator[RolloutSite]:
-        """Yield the sites that are still to be brought back, those changed last first."""
-        for ring in reversed(self.rollout.rings):
-            if ring.name in self.undo_rings:
-                for site in reversed(ring.sites):
-                    standing = self.sites[site.site]
-                    tries = standing.undo_attempts < self.rollout.limits.attempts
-                    again = standing.undo is None or (standing.undo in PASSING and tries)
-                    if standing.may_have_changed and standing.before and again:
-                        yield site
+        """Yield the sites that are still to be brought back."""
+        return (site for lane in self.undo_lanes for site in lane)
+
+    @property
+    def undo_lanes(self) -> Iterable[Iterable[RolloutSite]]:
+        """The sites that are still to be brought back, by supplier, those changed last first."""
+        return (sites.values() for sites in self._to_undo.values())
+
+    def _begin(self, ring: RolloutRing) -> None:
+        """Let a ring begin, with its sites as they stand."""
+        self.rings[ring.name] = RingStanding(tuple(accumulate(ring.wave_sizes)))
+        for site in ring.sites:
+            self._sort_in(site.site)
+
+    def _sort_in(self, name: str) -> None:
+        """Put a site where it belongs; called after whatever happened to it."""
+        site, state = self._places[name], self.sites[name]
+        self.rings[self._ring_of[name]].sort_in(site, state)
+        keep(self.under_way, site, wanted=state.is_intended or state.is_undo_intended)
+        lane = self._to_undo.setdefault(site.supplier, {})
+        keep(lane, site, wanted=self._is_to_undo(name))
+
+    def _is_to_undo(self, name: str) -> bool:
+        state = self.sites[name]
+        tries_again = state.undo in PASSING and state.undo_attempts < self.rollout.limits.attempts
+        return (
+            self._ring_of[name] in self.undo_rings
+            and state.may_have_changed
+            and state.before != ""
+            and (state.undo is None or tries_again)
+        )
+
+    def _undo_since(self, rings: tuple[str, ...]) -> None:
+        """Bring back, from now on, what may be changed in these rings, the last first."""
+        self.undo_rings = rings
+        self._to_undo = {}
+        for name in reversed(self.sites):
+            self._sort_in(name)
 
     def _walk_begun(self, event: Event) -> None:
         del event
         # Whoever was at it is gone: what became of its intents is seen on the servers.
-        for standing in self.sites.values():
-            standing.is_intended = standing.is_undo_intended = False
+        for name in tuple(self.under_way):
+            self.sites[name].is_intended = self.sites[name].is_undo_intended = False
+            self._sort_in(name)
 
     def _site_intended(self, event: Event) -> None:
         standing = self.sites[event.site]
         standing.has_begun = standing.is_intended = standing.may_have_changed = True
+        standing.is_settled = False
         standing.observed = event.body["observed_release"]
         if standing.observed not in standing.release_ids:
             standing.before = standing.observed
         standing.release_ids = (*standing.release_ids, event.body["release_id"])
+        self._sort_in(event.site)
 
     def _site_ended(self, event: Event) -> None:
-        standing = self.sites[event.site]
+        standing, site = self.sites[event.site], self._places[event.site]
         standing.has_begun, standing.is_intended = True, False
         standing.outcome = event.body["outcome"]
         standing.message = event.body.get("message", "")
@@ -182,15 +166,28 @@ class Standing:
             standing.may_have_changed = False
         elif standing.outcome in _UNDONE:
             standing.may_have_changed = standing.observed in standing.release_ids
-        if event.body.get("given_up"):
-            standing.attempts = self.rollout.limits.attempts
-        elif standing.outcome in PASSING:
-            standing.attempts += 1
-        server = self._places[event.site].server
-        if standing.outcome == "unreachable":
-            self.unreachable_servers[server] = event.at
-        elif standing.outcome in _REACHED:
+        given_up = bool(event.body.get("given_up"))
+        standing.attempts += standing.outcome in PASSING and not given_up
+        standing.is_settled = (
+            given_up
+            or standing.outcome not in PASSING
+            or standing.attempts >= self.rollout.limits.attempts
+        )
+        self._sort_in(event.site)
+        self._note_server(site.server, self._ring_of[event.site], standing, event.at)
+
+    def _note_server(self, server: str, ring: str, site: SiteStanding, at: datetime) -> None:
+        """Keep what a site's outcome says of its server."""
+        lost = self.rings[ring].lost_servers
+        if site.outcome == "unreachable":
+            self.unreachable_servers[server] = at
+            if site.attempts >= self.rollout.limits.attempts:
+                lost.add(server)
+            if all(self.sites[other.site].is_settled for other in self._on_server[ring, server]):
+                lost.discard(server)
+        elif site.outcome in _REACHED:
             self.unreachable_servers.pop(server, None)
+            lost.discard(server)
 
     def _ring_settled(self, event: Event) -> None:
         self.rings[event.body["ring"]].settled_at = event.at
@@ -206,13 +203,14 @@ class Standing:
                 continue
             standing = self.sites[site]
             standing.outcome, standing.message = problem["outcome"], problem["message"]
-            standing.attempts = self.rollout.limits.attempts
+            self._sort_in(site)
 
     def _ring_ended(self, event: Event) -> None:
         self.rings[event.body["ring"]].has_ended = True
 
     def _undo_intended(self, event: Event) -> None:
         self.sites[event.site].is_undo_intended = True
+        self._sort_in(event.site)
 
     def _undo_ended(self, event: Event) -> None:
         standing = self.sites[event.site]
@@ -224,6 +222,7 @@ class Standing:
             standing.may_have_changed = False
         elif standing.undo in PASSING:
             standing.undo_attempts += 1
+        self._sort_in(event.site)
 
     def _rollout_paused(self, event: Event) -> None:
         if self.state == "running":
@@ -232,16 +231,16 @@ class Standing:
     def _rollout_halted(self, event: Event) -> None:
         if self.state != "aborted":
             self._stop("halted", event)
-            self.undo_rings = tuple(event.body["undo_rings"])
+            self._undo_since(tuple(event.body["undo_rings"]))
 
     def _rollout_aborted(self, event: Event) -> None:
         if not self.is_over:
             self._stop("aborted", event)
-            self.undo_rings = (*self.undo_rings, *event.body["undo_rings"])
             # A person asks for it now: what could not be undone before is tried once more.
             for site in self.sites.values() if event.body["undo_rings"] else ():
                 if site.undo not in GOOD:
                     site.undo, site.undo_attempts, site.undo_tried_at = None, 0, None
+            self._undo_since((*self.undo_rings, *event.body["undo_rings"]))
 
     def _stop(self, state: RolloutState, event: Event) -> None:
         self.state, self.why = state, event.body["why"]
@@ -249,11 +248,13 @@ class Standing:
     def _rollout_resumed(self, event: Event) -> None:
         del event
         if self.state in {"paused", "halted"}:
-            self.state, self.why, self.undo_rings = "running", "", ()
+            self.state, self.why = "running", ""
+            self._undo_since(())
 
     def _failures_accepted(self, event: Event) -> None:
         for site in event.body["sites"]:
             self.sites[site].is_accepted = True
+            self._sort_in(site)
 
     def _sites_retried(self, event: Event) -> None:
         retried = frozenset(event.body["sites"])
@@ -269,7 +270,7 @@ class Standing:
             self.unreachable_servers.pop(self._places[site].server, None)
         for ring in self.rollout.rings:
             if any(site.site in retried for site in ring.sites):
-                self.rings[ring.name] = RingStanding()
+                self._begin(ring)
 
     def _rollout_ended(self, event: Event) -> None:
         self.is_over = True

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from owc_deploy.plan.models import Fence, SiteOutcome
+from owc_deploy.plan.models import Fence, OutcomeWord, SiteOutcome
 from owc_deploy.rollout.models import Event, NewEvent, RolloutSite
+from owc_deploy.rollout.standing import Standing
 
 BEGINS = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 
@@ -80,3 +81,39 @@ class MemoryRecord:
     def end(self, run_id: int, outcomes: Sequence[SiteOutcome]) -> None:
         del run_id
         self.ended += outcomes
+
+
+@dataclass
+class ScriptedHands:
+    """Implements `Hands`: sites end as `outcomes` says, `changed` unless told otherwise.
+
+    Each call takes `takes`.
+    """
+
+    journal: MemoryJournal
+    takes: timedelta = timedelta()
+    outcomes: dict[str, OutcomeWord] = field(default_factory=dict)
+    did: list[str] = field(default_factory=list)
+
+    def change(self, standing: Standing, ring: str, sites: Sequence[RolloutSite]) -> None:
+        del standing
+        self.did.append(f"change {ring}: {' '.join(each.site for each in sites)}")
+        for each in sites:
+            body = {"observed_release": "old", "release_id": "new"}
+            self.journal.append(NewEvent("site-intended", each.site, body))
+        self.journal.clock.moment += self.takes
+        for each in sites:
+            outcome = {"outcome": self.outcomes.get(each.site, "changed"), "message": "scripted"}
+            self.journal.append(NewEvent("site-ended", each.site, outcome))
+
+    def undo(self, standing: Standing, sites: Sequence[RolloutSite]) -> None:
+        del standing
+        self.did.append(f"undo {' '.join(each.site for each in sites)}")
+        self.journal.clock.moment += self.takes
+        for each in sites:
+            self.journal.append(NewEvent("undo-ended", each.site, {"outcome": "changed"}))
+
+    def check(self, standing: Standing, ring: str, sites: Sequence[RolloutSite]) -> None:
+        del standing
+        self.did.append(f"check {ring}: {' '.join(each.site for each in sites)}")
+        self.journal.append(NewEvent("ring-checked", body={"ring": ring, "problems": {}}))

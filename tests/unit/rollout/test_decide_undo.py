@@ -37,6 +37,7 @@ from unit.rollout.examples import (
     undone,
 )
 
+from owc_deploy.rollout.decide import UNDER_WAY
 from owc_deploy.rollout.models import (
     CheckRing,
     Decision,
@@ -108,6 +109,31 @@ UNDOING: list[tuple[str, Story, Decision]] = [
         "but none that its own server had brought back",
         [*IN_LATE, *intended(D), cut_off(), *done(D, outcome="rolled-back"), halted("late")],
         Stand("halted", "too much"),
+    ),
+    (
+        "a site that somebody else changes now is left to them",
+        [*IN_LATE, *done(D), *intended(E), halted("late")],
+        Undo((D,)),
+    ),
+    (
+        "and waited for: it may have to be undone",
+        [*IN_LATE, *done(D), *intended(E), halted("late"), *undone(D)],
+        Wait(BEGINS + UNDER_WAY, "sites are being changed"),
+    ),
+    (
+        "so is one that somebody else undoes",
+        [*HALTED, *undone(B, C), *undone(D)[:1]],
+        Wait(BEGINS + UNDER_WAY, "sites are being changed"),
+    ),
+    (
+        "unless they were cut off",
+        [*HALTED, *undone(B, C), *undone(D)[:1], cut_off()],
+        Undo((D,)),
+    ),
+    (
+        "an abort is over when nobody changes anything any more",
+        [*IN_LATE, *intended(E), aborted("late")],
+        Wait(BEGINS + UNDER_WAY, "sites are being changed"),
     ),
     (
         "a site that never was begun is left alone",

@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import time, timedelta
 
 import pytest
-from fakes.walking import BEGINS, FakeClock, MemoryJournal
-from unit.rollout.examples import ALWAYS, MINUTE, A, B, C, ended, on, ring, rollout, site
+from fakes.walking import BEGINS, FakeClock, MemoryJournal, ScriptedHands
+from unit.rollout.examples import ALWAYS, MINUTE, A, B, C, on, ring, rollout, site
 
 from owc_deploy.errors import LeaseHeldError
 from owc_deploy.fleet.models import SlaTier, Window
-from owc_deploy.plan.models import OutcomeWord
 from owc_deploy.rollout.decide import Calendar
-from owc_deploy.rollout.models import NewEvent, Rollout, RolloutSite, Stand, Wait
+from owc_deploy.rollout.models import NewEvent, Rollout, Stand, Wait
 from owc_deploy.rollout.standing import Standing
 from owc_deploy.rollout.walk import POLL, walk
-
-
-@dataclass
-class ScriptedHands:
-    """Implements `Hands`: sites end as `outcomes` says, `changed` unless told otherwise."""
-
-    journal: MemoryJournal
-    outcomes: dict[str, OutcomeWord] = field(default_factory=dict)
-    did: list[str] = field(default_factory=list)
-
-    def change(self, standing: Standing, ring: str, sites: Sequence[RolloutSite]) -> None:
-        del standing
-        self.did.append(f"change {ring}: {' '.join(each.site for each in sites)}")
-        for each in sites:
-            body = {"observed_release": "old", "release_id": "new"}
-            self.journal.append(NewEvent("site-intended", each.site, body))
-            self.journal.append(*ended(self.outcomes.get(each.site, "changed"), each))
-
-    def undo(self, standing: Standing, sites: Sequence[RolloutSite]) -> None:
-        del standing
-        self.did.append(f"undo {' '.join(each.site for each in sites)}")
-        for each in sites:
-            self.journal.append(NewEvent("undo-ended", each.site, {"outcome": "changed"}))
-
-    def check(self, standing: Standing, ring: str, sites: Sequence[RolloutSite]) -> None:
-        del standing
-        self.did.append(f"check {ring}: {' '.join(each.site for each in sites)}")
-        self.journal.append(NewEvent("ring-checked", body={"ring": ring, "problems": {}}))
 
 
 @dataclass
@@ -102,7 +72,7 @@ def test_a_good_rollout_is_walked_to_its_end() -> None:
 
 def test_a_bad_one_is_halted_and_undone() -> None:
     walked = Walked(TWO_RINGS)
-    walked.hands.outcomes = {"b": "rolled-back"}
+    walked.hands.outcomes["b"] = "rolled-back"
     why = "ring all: failed 1, allowed 0: b"
     assert walked.on() == Stand("halted", why)
     assert walked.hands.did[-1] == "undo a"
@@ -142,7 +112,7 @@ def test_a_pause_is_noticed_while_it_waits() -> None:
 def test_what_cannot_be_reached_is_tried_and_given_up() -> None:
     sites = on("web1", "a", "b", "c")
     walked = Walked(rollout(ring("all", *sites, allowed_unreachable=3)))
-    walked.hands.outcomes = dict.fromkeys("abc", "unreachable")
+    walked.hands.outcomes.update(dict.fromkeys("abc", "unreachable"))
     assert walked.on() == Stand("incomplete", "")
     assert walked.hands.did == 3 * ["change all: a b"]
     assert "c: unreachable: web1 was not reached in 3 attempts" in walked.told
