@@ -139,11 +139,15 @@ def carry_out(
 
 
 def _settled(held: Held, session: Session, plan: Plan) -> bool:
-    """Let unfinished work of others come to its end; return whether there was any."""
+    """Let unfinished work of others come to its end; return whether there was any.
+
+    Also when it ended by itself since the plan was made.
+    """
     changing = [site for site in plan.sites if site.action in CHANGING]
     where = {site.site: site.server for site in changing}
     interrupted = [site.site for site in changing if site.is_interrupted]
-    return bool(settled(held, session.executor, where, interrupted=interrupted))
+    ended = settled(held, session.executor, where, interrupted=interrupted)
+    return bool(ended) or any(site.is_under_way for site in changing)
 
 
 def _applied(held: Held, session: Session, plan: Plan) -> Applied:

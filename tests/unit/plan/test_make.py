@@ -206,7 +206,7 @@ def test_a_site_that_somebody_is_changing_is_not_told_as_killed() -> None:
     seen = live_site(manifest(), lock(), interrupted=True, transaction="t1")
     plan = planned(fleet(manifest(), locks=(lock(),)), server({"heusden": seen}))
     (site,) = plan.sites
-    assert (site.action, site.is_interrupted) == ("repair", True)
+    assert (site.action, site.is_interrupted, site.is_under_way) == ("repair", True, True)
     assert (site.changes[0].before, site.changes[0].after) == ("under way", "over")
 
 
