@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
@@ -72,20 +73,16 @@ def command(
         raise UsageError("a saved plan names its sites itself", hint=f"apply --plan {plan_file}")
     session = open_session(fleet_root)
     with closing(session.executor):
-        again = None
+        again = partial(planned, session, sites, decommission, hold=True)
         if plan_file is not None:
             plan = plan_from_text(plan_file.read_text(encoding="utf-8"))
         else:
             warm_up()
-
-            def again() -> Plan:
-                return planned(session, sites, decommission, hold=True)
-
             plan = again()
         return carry_out(
             session,
             plan,
-            again=again,
+            again=None if plan_file else again,
             output_format=output_format,
             yes=yes,
             reason=reason,
