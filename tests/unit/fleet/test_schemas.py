@@ -126,7 +126,13 @@ LOCK = schema_check.schema("lock")
             set(),
             set(),
         ),
-        (models.FleetSettings, FLEET, {"schema_version"}, {"signed_catalogue"}),
+        (models.FleetSettings, FLEET, {"schema_version"}, {"signed_catalogue", "state_database"}),
+        (
+            models.PostgresqlState,
+            resolve(FLEET, "properties", "state")["anyOf"][1]["properties"]["postgresql"],
+            set(),
+            set(),
+        ),
         (
             models.SignedCatalogue,
             resolve(FLEET, "properties", "catalogue")["anyOf"][1],
