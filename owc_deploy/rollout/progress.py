@@ -55,6 +55,7 @@ class SiteStanding:
     observed: str = ""
     before: str = ""
     may_have_changed: bool = False
+    is_unknown: bool = False
     is_undo_intended: bool = False
     undo: OutcomeWord | None = None
     undo_message: str = ""

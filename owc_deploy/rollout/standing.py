@@ -24,6 +24,8 @@ from owc_deploy.rollout.progress import (
 
 __all__ = ["GOOD", "PASSING", "Failing", "RingStanding", "SiteStanding", "Standing"]
 
+# Outcomes that say how a change ended.
+_SEEN = frozenset({"ok", "changed", "failed", "rolled-back"})
 # Outcomes after which what was observed before is live.
 _UNDONE = frozenset({"failed", "rolled-back"})
 # Outcomes that only a server which was reached can give.
@@ -68,7 +70,7 @@ class Standing:
     @property
     def is_under_way(self) -> bool:
         """Whether somebody is changing a site, or was when they were cut off."""
-        return any(site.is_intended or site.is_undo_intended for site in self.sites.values())
+        return bool(self.under_way)
 
     def learn(self, events: Iterable[Event]) -> None:
         """Take in what happened, in order."""
@@ -148,7 +150,8 @@ class Standing:
 
     def _site_intended(self, event: Event) -> None:
         standing = self.sites[event.site]
-        standing.has_begun = standing.is_intended = standing.may_have_changed = True
+        standing.has_begun = standing.is_intended = True
+        standing.may_have_changed = standing.is_unknown = True
         standing.is_settled = False
         standing.observed = event.body["observed_release"]
         if standing.observed not in standing.release_ids:
@@ -162,6 +165,7 @@ class Standing:
         standing.outcome = event.body["outcome"]
         standing.message = event.body.get("message", "")
         standing.tried_at = event.at
+        standing.is_unknown &= standing.outcome not in _SEEN
         if standing.outcome == "ok":
             standing.may_have_changed = False
         elif standing.outcome in _UNDONE:
@@ -209,7 +213,8 @@ class Standing:
         self.rings[event.body["ring"]].has_ended = True
 
     def _undo_intended(self, event: Event) -> None:
-        self.sites[event.site].is_undo_intended = True
+        standing = self.sites[event.site]
+        standing.is_undo_intended = standing.is_unknown = True
         self._sort_in(event.site)
 
     def _undo_ended(self, event: Event) -> None:
@@ -218,6 +223,7 @@ class Standing:
         standing.undo = event.body["outcome"]
         standing.undo_message = event.body.get("message", "")
         standing.undo_tried_at = event.at
+        standing.is_unknown &= standing.undo not in _SEEN
         if standing.undo in GOOD:
             standing.may_have_changed = False
         elif standing.undo in PASSING:
@@ -266,6 +272,7 @@ class Standing:
                 observed=earlier.observed,
                 before=earlier.before,
                 may_have_changed=earlier.may_have_changed,
+                is_unknown=earlier.is_unknown,
             )
             self.unreachable_servers.pop(self._places[site].server, None)
         for ring in self.rollout.rings:

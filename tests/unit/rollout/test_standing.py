@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from unit.rollout.examples import A, after, cut_off, done, ended, intended, ring, rollout
+import pytest
+from unit.rollout.examples import (
+    A,
+    Story,
+    after,
+    cut_off,
+    done,
+    ended,
+    halted,
+    intended,
+    retried,
+    ring,
+    rollout,
+    undone,
+)
 
 MADE = rollout(ring("all", A))
 
@@ -25,3 +39,25 @@ def test_what_was_seen_to_be_live_already_was_changed_by_somebody_else() -> None
     assert not standing.sites["a"].may_have_changed
     standing, _ = after(MADE, done(A))
     assert standing.sites["a"].may_have_changed
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"),
+    [
+        ([], False),
+        ([*ended("unreachable", A)], False),
+        ([*intended(A), cut_off()], True),
+        (done(A), False),
+        (done(A, outcome="rolled-back"), False),
+        (done(A, outcome="unreachable"), True),
+        (done(A, outcome="inconclusive"), True),
+        ([*intended(A), cut_off(), *ended("busy", A)], True),
+        ([*done(A, outcome="busy"), *intended(A), cut_off()], True),
+        ([*done(A), halted("all"), *undone(A)[:1], cut_off()], True),
+        ([*done(A), halted("all"), *undone(A)], False),
+        ([*done(A, outcome="inconclusive"), halted(), retried(A)], True),
+        ([*done(A, outcome="failed"), halted(), retried(A)], False),
+    ],
+)
+def test_whether_something_may_still_go_on_at_its_server(story: Story, expected: bool) -> None:
+    assert after(MADE, story)[0].sites["a"].is_unknown is expected
