@@ -68,11 +68,6 @@ class SiteStanding:
         return self.outcome in GOOD and self.undo is None
 
     @property
-    def is_unknown(self) -> bool:
-        """Whether somebody meant to change it and nobody saw how that ended."""
-        return bool(self.release_ids) and self.outcome in {None, "inconclusive", "unreachable"}
-
-    @property
     def counts_as(self) -> Failing | None:
         """What it counts as in its ring's budget, `None` for nothing."""
         if self.outcome is None or self.is_accepted or not self.is_settled:
