@@ -61,7 +61,7 @@ def make_plan(
     """
     sites = [
         _site_plan(
-            manifest,
+            fleet.manifests[name],
             fleet.locks.get(name),
             catalogue,
             observed,
@@ -70,8 +70,8 @@ def make_plan(
             unknown_blocks((m for m in fleet.mitigations if m.concerns(name)), catalogue),
             now,
         )
-        for name, manifest in sorted(fleet.manifests.items())
-        if not wishes.sites or name in wishes.sites
+        for name in sorted(wishes.sites or fleet.manifests)
+        if name in fleet.manifests
     ]
     sites += stranger_plans(fleet, observed, wishes.sites, wishes.decommission)
     sites.sort(key=lambda site: _ring_order(fleet, site))

@@ -18,15 +18,17 @@ from owc_deploy.execution.fingerprint import provision_fingerprint
 from owc_deploy.execution.ports import Executor, ProgressCallback, ReleaseRequest, RollbackRequest
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.make import Wishes, make_plan
-from owc_deploy.plan.models import ObservedServer, OutcomeWord, Plan, SiteOutcome, SitePlan
-from owc_deploy.rollout.apply import RELEASING, in_words, sent, versions_of
+from owc_deploy.plan.models import ObservedServer, Plan, SiteOutcome, SitePlan
+from owc_deploy.rollout.apply import in_words, sent, versions_of
+from owc_deploy.rollout.looks import problem_of, unchanged, way_back, with_plan, without_plan
 from owc_deploy.rollout.models import NewEvent, RolloutSite
 from owc_deploy.rollout.observe import observe
 from owc_deploy.rollout.ports import Claims, Journal, Record, Tell
-from owc_deploy.rollout.rings import documents_sha256
 from owc_deploy.rollout.secrets import site_secrets, supplied_chains
-from owc_deploy.rollout.standing import GOOD, SiteStanding, Standing
+from owc_deploy.rollout.standing import GOOD, Standing
 from owc_deploy.rollout.takeover import take_sites_over
+
+GONE = "it is not in servers.yml any more"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,11 @@ class ServerHands:
 
     def _take_over(self, standing: Standing, sites: Iterable[RolloutSite]) -> None:
         """Announce ourselves where somebody was cut off, so that what they began is undone."""
-        unknown = {site.site: site.server for site in sites if standing.sites[site.site].is_unknown}
+        unknown = {
+            site.site: site.server
+            for site in sites
+            if standing.sites[site.site].is_unknown and site.server in self.fleet.servers
+        }
         if unknown:
             take_sites_over(
                 self.executor,
@@ -97,41 +103,77 @@ class ServerHands:
 
     def _look(self, sites: Iterable[RolloutSite]) -> Mapping[str, ObservedServer]:
         names = sorted({site.server for site in sites})
-        servers = tuple(self.fleet.servers[name] for name in names)
-        return observe(self.executor, servers, hold=True, on_progress=self.on_progress)
+        known = tuple(self.fleet.servers[name] for name in names if name in self.fleet.servers)
+        seen = observe(self.executor, known, hold=True, on_progress=self.on_progress)
+        return {name: seen.get(name) or ObservedServer(name, GONE) for name in names}
 
     def _change(self, standing: Standing, ring: str, sites: Sequence[RolloutSite]) -> None:
         self._take_over(standing, sites)
-        observed = self._look(sites)
-        plan = self._plan(observed, sites)
-        places = {site.site: site for site in sites}
-        plans = {site.site: site for site in plan.sites}
-        ended = [
-            outcome
-            for name, site in places.items()
-            if (outcome := standing_outcome(self.fleet, plan, plans[name], site, standing))
-        ]
-        self._note("site-ended", ended)
-        settled = {outcome.site for outcome in ended}
-        orders, refused = self._orders([plans[name] for name in places if name not in settled])
+        plan = self._left_to_change(standing, ring, sites)
+        if plan is None:
+            return
+        orders, refused = self._orders(plan.sites)
         self._note("site-ended", refused)
         if not orders:
             return
         self._intend(orders, standing)
-        run_id = self.record.begin([places[order["site"]] for order in orders], ring)
+        wanted = {order["site"] for order in orders}
+        run_id = self.record.begin([site for site in sites if site.site in wanted], ring)
         outcomes = self._released(plan, orders)
         known = [self._with_versions(self._as_seen(outcome, orders)) for outcome in outcomes]
-        self._note("site-ended", known)
         self.record.end(run_id, known)
+        self._note("site-ended", known)
 
-    def _plan(self, observed: Mapping[str, ObservedServer], sites: Iterable[RolloutSite]) -> Plan:
+    def _left_to_change(
+        self, standing: Standing, ring: str, sites: Sequence[RolloutSite]
+    ) -> Plan | None:
+        """Return the plan of the sites to be changed, `None` for none; note how others ended."""
+        observed = self._look(sites)
+        states = {site.site: standing.sites[site.site] for site in sites}
+        outcomes = {
+            site.site: without_plan(self.fleet, site, states[site.site], observed[site.server])
+            for site in sites
+        }
+        names = frozenset(name for name, outcome in outcomes.items() if outcome is None)
+        plan = self._plan(observed, names) if names else None
+        if plan is not None:
+            outcomes |= {site.site: with_plan(plan, site, states[site.site]) for site in plan.sites}
+        ended = [outcome for outcome in outcomes.values() if outcome is not None]
+        self._record_seen(ring, sites, ended, names)
+        self._note("site-ended", ended)
+        if plan is None:
+            return None
+        return replace(plan, sites=tuple(s for s in plan.sites if outcomes[s.site] is None))
+
+    def _record_seen(
+        self,
+        ring: str,
+        sites: Iterable[RolloutSite],
+        ended: Iterable[SiteOutcome],
+        planned: frozenset[str],
+    ) -> None:
+        """Let the history tell of changes whose controller could not.
+
+        Of what is not `planned`, as its lock is another one by now, it cannot tell the versions.
+        """
+        seen = {
+            each.site: self._with_versions(each) if each.site in planned else each
+            for each in ended
+            if each.outcome == "changed"
+        }
+        if seen:
+            run_id = self.record.begin([site for site in sites if site.site in seen], ring)
+            self.record.end(run_id, tuple(seen.values()))
+
+    def _plan(self, observed: Mapping[str, ObservedServer], sites: frozenset[str]) -> Plan:
+        servers = (self.fleet.servers[name] for name in observed if name in self.fleet.servers)
         return make_plan(
             self.fleet,
             self.catalogue,
             observed,
-            {name: provision_fingerprint(self.fleet.servers[name]) for name in observed},
-            Wishes(frozenset(site.site for site in sites)),
-            supplied_chains(self.fleet),
+            {server.name: provision_fingerprint(server) for server in servers},
+            Wishes(sites),
+            supplied_chains(self.fleet, sites),
             self.clock(),
         )
 
@@ -143,7 +185,7 @@ class ServerHands:
             try:
                 secrets = site_secrets(self.fleet, plan.site, now) if plan.new_certificate else ()
             except SecretError as error:
-                refused.append(_outcome(plan, "not-attempted", in_words(error)))
+                refused.append(unchanged(plan, "not-attempted", in_words(error)))
                 continue
             orders.append(
                 {
@@ -245,8 +287,8 @@ class ServerHands:
         except OwcError as error:
             words = in_words(error)
             outcomes = tuple(SiteOutcome(s.site, s.server, "inconclusive", words) for s in places)
-        self._note("undo-ended", outcomes)
         self.record.end(run_id, outcomes)
+        self._note("undo-ended", outcomes)
 
     def _note(self, kind: Any, outcomes: Iterable[SiteOutcome]) -> None:
         outcomes = tuple(outcomes)
@@ -270,71 +312,7 @@ class ServerHands:
         )
         for outcome in outcomes:
             words = f": {outcome.message}" if outcome.message else ""
-            doing = "undone" if kind == "undo-ended" else outcome.outcome
-            self.tell(f"{outcome.site} ({outcome.server}): {doing}{words}")
-
-
-def standing_outcome(
-    fleet: Fleet, plan: Plan, site_plan: SitePlan, site: RolloutSite, standing: Standing
-) -> SiteOutcome | None:
-    """Return how it ended for a site to which nothing is done, `None` when something is."""
-    server = next(each for each in plan.servers if each.server == site.server)
-    live = site_plan.observed_release
-    if server.action == "unreachable":
-        return SiteOutcome(site.site, site.server, "unreachable", server.reason)
-    if documents_sha256(fleet, site.site) != site.documents_sha256:
-        words = "its manifest or lock is not the one the rollout was started with any more"
-        return _outcome(site_plan, "not-attempted", words)
-    if site_plan.action == "none":
-        state = standing.sites[site.site]
-        if live in state.release_ids:
-            words = "seen on the server: it was changed before the controller was cut off"
-            return replace(_outcome(site_plan, "changed", words), previous_release_id=state.before)
-        return _outcome(site_plan, "ok", "")
-    if site_plan.action not in RELEASING:
-        return _outcome(site_plan, "not-attempted", site_plan.reason)
-    if server.action == "provision":
-        words = f"{site.server} is to be prepared first; next: owc-deploy provision {site.server}"
-        return _outcome(site_plan, "not-attempted", words)
-    return None
-
-
-def problem_of(
-    site: RolloutSite, state: SiteStanding, server: ObservedServer
-) -> SiteOutcome | None:
-    """Return what is wrong with a site after its soak, `None` when nothing is."""
-    if server.unreachable:
-        return SiteOutcome(site.site, site.server, "unreachable", server.unreachable)
-    seen = server.sites.get(site.site, {})
-    live = str(seen.get("release_id", ""))
-    wrong = ""
-    if state.release_ids and state.outcome == "changed" and live not in state.release_ids:
-        wrong = f"after the soak {live or 'nothing'} is live, not what the rollout made"
-    elif seen.get("php_fpm") != "active":
-        wrong = f"after the soak its PHP-FPM is {seen.get('php_fpm', 'gone')}"
-    elif seen.get("drift"):
-        wrong = f"after the soak it differs: {', '.join(str(d['what']) for d in seen['drift'])}"
-    if not wrong:
-        return None
-    return SiteOutcome(site.site, site.server, "failed", wrong, live, live)
-
-
-def way_back(
-    site: RolloutSite, state: SiteStanding, server: ObservedServer
-) -> RollbackRequest | SiteOutcome:
-    """Return what brings a site back to what it was, or how it ended where that needs nothing."""
-    if server.unreachable:
-        return SiteOutcome(site.site, site.server, "unreachable", server.unreachable)
-    seen = server.sites.get(site.site, {})
-    live = str(seen.get("release_id", ""))
-    if live == state.before:
-        return SiteOutcome(site.site, site.server, "ok", "", live, live)
-    if live not in state.release_ids:
-        words = f"somebody made {live or 'nothing'} live since; it is left as it is"
-        return SiteOutcome(site.site, site.server, "failed", words, live, live)
-    return RollbackRequest(site.site, state.before, live)
-
-
-def _outcome(plan: SitePlan, word: OutcomeWord, message: str) -> SiteOutcome:
-    live = plan.observed_release
-    return SiteOutcome(plan.site, plan.server, word, message, live, live)
+            word: str = outcome.outcome
+            if kind == "undo-ended":
+                word = "undone" if word in GOOD else f"not undone, {word}"
+            self.tell(f"{outcome.site} ({outcome.server}): {word}{words}")

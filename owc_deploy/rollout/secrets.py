@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from owc_deploy.errors import SecretError
@@ -11,13 +12,15 @@ from owc_deploy.fleet.models import Fleet, Manifest
 from owc_deploy.fleet.secrets import Sensitive, read_secret
 
 
-def supplied_chains(fleet: Fleet) -> dict[str, str]:
+def supplied_chains(fleet: Fleet, sites: Collection[str] = ()) -> dict[str, str]:
     """Return the chain (PEM) of every site that brings its own certificate, keyed by site.
 
+    Of `sites` only, of all when there are none.
     A file that cannot be read is left out: the plan then asks for it, and `site_secrets` says why.
     """
     chains = {}
-    for site, manifest in fleet.manifests.items():
+    for site in sites or fleet.manifests:
+        manifest = fleet.manifests[site]
         if manifest.tls.policy == "supplied" and manifest.tls.certificate is not None:
             try:
                 chains[site] = (fleet.root / manifest.tls.certificate).read_text(encoding="ascii")

@@ -24,6 +24,8 @@ from owc_deploy.rollout.progress import (
 
 __all__ = ["GOOD", "PASSING", "Failing", "RingStanding", "SiteStanding", "Standing"]
 
+# An undo that nobody saw the end of is looked at again: it is done, or can be done once more.
+_UNDO_AGAIN = PASSING | {"inconclusive"}
 # Outcomes that say how a change ended.
 _SEEN = frozenset({"ok", "changed", "failed", "rolled-back"})
 # Outcomes after which what was observed before is live.
@@ -126,7 +128,9 @@ class Standing:
 
     def _is_to_undo(self, name: str) -> bool:
         state = self.sites[name]
-        tries_again = state.undo in PASSING and state.undo_attempts < self.rollout.limits.attempts
+        tries_again = (
+            state.undo in _UNDO_AGAIN and state.undo_attempts < self.rollout.limits.attempts
+        )
         return (
             self._ring_of[name] in self.undo_rings
             and state.may_have_changed
@@ -226,7 +230,7 @@ class Standing:
         standing.is_unknown &= standing.undo not in _SEEN
         if standing.undo in GOOD:
             standing.may_have_changed = False
-        elif standing.undo in PASSING:
+        elif standing.undo in _UNDO_AGAIN:
             standing.undo_attempts += 1
         self._sort_in(event.site)
 

@@ -82,6 +82,11 @@ UNDOING: list[tuple[str, Story, Decision]] = [
         Stand("halted", "too much"),
     ),
     (
+        "nobody knows: it is looked at again",
+        [*HALTED, *undone(B, C), *undone(D, outcome="inconclusive"), MINUTE],
+        Undo((D,)),
+    ),
+    (
         "what was refused is not tried again",
         [*HALTED, *undone(B, C), *undone(D, outcome="failed"), MINUTE],
         Stand("halted", "too much"),
