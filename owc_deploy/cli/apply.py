@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
@@ -76,20 +77,16 @@ def command(
         raise UsageError("a saved plan names its sites itself", hint=f"apply --plan {plan_file}")
     session = open_session(fleet_root)
     with closing(session.executor):
-        again = None
+        again = partial(planned, session, sites, decommission, hold=True)
         if plan_file is not None:
             plan = plan_from_text(plan_file.read_text(encoding="utf-8"))
         else:
             warm_up()
-
-            def again() -> Plan:
-                return planned(session, sites, decommission, hold=True)
-
             plan = again()
         return carry_out(
             session,
             plan,
-            again=again,
+            again=None if plan_file else again,
             output_format=output_format,
             yes=yes,
             reason=reason,
@@ -153,11 +150,15 @@ def _print(applied: Applied, plan: Plan, output_format: str) -> None:
 
 
 def _settled(held: Held, session: Session, plan: Plan) -> bool:
-    """Let unfinished work of others come to its end; return whether there was any."""
+    """Let unfinished work of others come to its end; return whether there was any.
+
+    Also when it ended by itself since the plan was made.
+    """
     changing = [site for site in plan.sites if site.action in CHANGING]
     where = {site.site: site.server for site in changing}
     interrupted = [site.site for site in changing if site.is_interrupted]
-    return bool(settled(held, session.executor, where, interrupted=interrupted))
+    ended = settled(held, session.executor, where, interrupted=interrupted)
+    return bool(ended) or any(site.is_under_way for site in changing)
 
 
 def _applied(held: Held, session: Session, plan: Plan) -> Applied:

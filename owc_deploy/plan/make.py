@@ -15,6 +15,7 @@ from owc_deploy.plan.migrations import migrations, post_steps, renamed
 from owc_deploy.plan.mitigations import missing, rules, unknown_blocks
 from owc_deploy.plan.models import (
     TRANSACTION,
+    UNDER_WAY,
     Change,
     ObservedServer,
     Plan,
@@ -230,7 +231,7 @@ def _live_elsewhere(
 def _interruption(seen: Mapping[str, Any]) -> tuple[Change, ...]:
     """Return the change that waits for a transaction that is under way, or undoes one."""
     if seen.get("transaction"):
-        return (Change(TRANSACTION, "under way", "over", "somebody else has begun it"),)
+        return (Change(TRANSACTION, UNDER_WAY, "over", "somebody else has begun it"),)
     if not seen.get("interrupted"):
         return ()
     return (Change(TRANSACTION, "interrupted", "undone", "it was killed half-way"),)

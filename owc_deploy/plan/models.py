@@ -20,8 +20,9 @@ OutcomeWord = Literal[
 ]
 
 
-# What a change is of that undoes what somebody had begun, or waits for it.
+# What a change is of that undoes what somebody had begun; and what it was where it still goes on.
 TRANSACTION = "transaction"
+UNDER_WAY = "under way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,11 @@ class SitePlan:
     def is_interrupted(self) -> bool:
         """Whether a change had been begun on it, and not ended."""
         return any(change.what == TRANSACTION for change in self.changes)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether that went on just then, so that what was seen of the site did not last."""
+        return any((c.what, c.before) == (TRANSACTION, UNDER_WAY) for c in self.changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,10 +84,12 @@ def announce(items: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     that is `provisional`, and the `trouble` that there was with this site. What is under way for an
     earlier controller is undone before its next step, or while it waits to be confirmed.
     """
-    going_on = jobs.under_way([item["site"] for item in items])
-    return [
-        {**_announced(item, going_on[item["site"]]), **going_on[item["site"]]} for item in items
-    ]
+    sites = [item["site"] for item in items]
+    before = jobs.under_way(sites)
+    answers = [_announced(item, before[item["site"]]) for item in items]
+    # Only what is looked at now cannot have begun unseen before the site was taken over.
+    after = jobs.under_way(sites)
+    return [{**answer, **after[answer["site"]]} for answer in answers]
 
 
 def _announced(item: "dict[str, Any]", going_on: "dict[str, Any]") -> "dict[str, Any]":

@@ -81,8 +81,8 @@ def write_documents(root: Path, catalogue: Path, inventory: Path) -> None:
             {"name": "all", "failure_budget": {"unreachable": "50%"}},
         ],
         "rollouts": {
-            "sites_at_once": 8,
-            "sites_at_once_per_server": 2,
+            "sites_at_once": 4,
+            "sites_at_once_per_server": 1,
             "attempts": 10,
             "pause_between_attempts_seconds": 5,
         },

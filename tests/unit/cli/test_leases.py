@@ -176,6 +176,22 @@ def test_what_was_cancelled_is_ended_first_though_its_lease_was_given_back(
     assert len(store_of(fleet).history.runs()) == 1
 
 
+def test_what_ended_by_itself_meanwhile_is_planned_for_anew(
+    tmp_path: Path, servers: FleetSimulator
+) -> None:
+    fleet = two_servers(tmp_path)
+    apply(fleet, servers)
+    site = servers.servers["web1"].sites["altena"]
+    opened = session(fleet, servers)
+    site.transaction = NEW
+    plan = planned(opened, (), ())
+    site.transaction = ""
+    words = {"output_format": "json", "reason": ""}
+    again = lambda: planned(opened, (), ())  # noqa: E731
+    assert carry_out(opened, plan, again=again, yes=True, take_over=False, **words) == 0
+    assert len(store_of(fleet).history.runs()) == 1
+
+
 def test_another_store_s_controller_is_left_alone_unless_that_is_insisted_on(
     tmp_path: Path, servers: FleetSimulator, capsys: pytest.CaptureFixture[str]
 ) -> None:

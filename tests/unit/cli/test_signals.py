@@ -25,6 +25,9 @@ from owc_deploy.cli.record import claimed, recorded
 from owc_deploy.store import leases
 from owc_deploy.store.models import Intent
 
+# The process of these tests may have them blocked, after a test of what blocks them.
+signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
 @click.command()
 @click.argument("root", type=Path)
 @click.option("--stubborn", is_flag=True)

@@ -222,6 +222,14 @@ def test_a_site_whose_transaction_was_killed_is_never_nothing_to_do(
     assert bool(site.migrations) is (news == "2.0.0")
 
 
+def test_a_site_that_somebody_is_changing_is_not_told_as_killed() -> None:
+    seen = live_site(manifest(), lock(), interrupted=True, transaction="t1")
+    plan = planned(fleet(manifest(), locks=(lock(),)), server({"heusden": seen}))
+    (site,) = plan.sites
+    assert (site.action, site.is_interrupted, site.is_under_way) == ("repair", True, True)
+    assert (site.changes[0].before, site.changes[0].after) == ("under way", "over")
+
+
 def test_a_release_that_cannot_be_read_is_made_anew() -> None:
     damaged = live_site(manifest(), lock(), specification=None, specification_sha256="")
     plan = planned(fleet(manifest(), locks=(lock(),)), server({"heusden": damaged}))

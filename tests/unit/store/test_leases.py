@@ -310,7 +310,6 @@ def test_a_killed_holder_on_this_machine_is_replaced_at_once(place: Place) -> No
 
 
 def test_of_racing_processes_exactly_one_gets_each_name(place: Place) -> None:
-    store = place.open()
     racers = [
         subprocess.Popen(
             [sys.executable, "-c", RACER, place.words],
@@ -338,7 +337,7 @@ def test_of_racing_processes_exactly_one_gets_each_name(place: Place) -> None:
         *sites,
     ]
     assert sum({"server/web1", "server/web2"} <= set(names) for names in answers) == 1
-    assert names_in(store) == set()
+    assert names_in(place.open()) == set()
 
 
 @pytest.fixture
@@ -429,9 +428,8 @@ def test_a_refused_claim_leaves_no_trace(store: Store) -> None:
         assert store.audit.head() == before
 
 
-def test_a_store_of_an_earlier_version_goes_on_counting(tmp_path: Path) -> None:
-    path = tmp_path / "history.sqlite3"
-    opened = open_store(path)
+def test_a_store_of_an_earlier_version_goes_on_counting(place: Place) -> None:
+    opened = place.open()
     with opened._database.writing() as connection:
         for statement in (
             "DROP TABLE store",
@@ -443,7 +441,7 @@ def test_a_store_of_an_earlier_version_goes_on_counting(tmp_path: Path) -> None:
             "DELETE FROM schema_version WHERE version >= 5",
         ):
             connection.exec_driver_sql(statement)
-    with open_store(path).claim("site/a", reason="a") as claim:
+    with place.open().claim("site/a", reason="a") as claim:
         assert claim.first_token == 8
         assert names_in(opened) == {"site/a"}
 
