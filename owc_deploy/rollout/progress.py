@@ -54,6 +54,7 @@ class SiteStanding:
     release_ids: tuple[str, ...] = ()
     observed: str = ""
     before: str = ""
+    live: str = ""
     may_have_changed: bool = False
     is_unknown: bool = False
     is_undo_intended: bool = False

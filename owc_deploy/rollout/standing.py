@@ -168,6 +168,7 @@ class Standing:
         standing.has_begun, standing.is_intended = True, False
         standing.outcome = event.body["outcome"]
         standing.message = event.body.get("message", "")
+        standing.live = event.body.get("release_id", "")
         standing.tried_at = event.at
         standing.is_unknown &= standing.outcome not in _SEEN
         if standing.outcome == "ok":
