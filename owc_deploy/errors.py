@@ -83,11 +83,33 @@ class CatalogueError(OwcError):
     reference = "catalogue"
 
 
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has the lease on a name such as `site/heusden`; times are ISO 8601 in UTC."""
+
+    name: str
+    owner: str
+    reason: str
+    since: str
+    lapses_at: str
+
+
 class LeaseHeldError(OwcError):
-    """Somebody else is changing this fleet."""
+    """Somebody else is changing what was to be changed; `held` names each part of it."""
 
     reference = "lease-held"
     exit_code = 4
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        context: str | None = None,
+        hint: str | None = None,
+        held: tuple[Holder, ...] = (),
+    ) -> None:
+        super().__init__(message, context=context, hint=hint)
+        self.held = held
 
 
 class PlanStaleError(OwcError):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from owc_deploy.store.database import Database
     from owc_deploy.store.findings import Findings
     from owc_deploy.store.history import History
-    from owc_deploy.store.leases import Lease
+    from owc_deploy.store.leases import Claim
     from owc_deploy.store.rollouts import Rollouts
 
 
@@ -37,22 +37,27 @@ class Store:
     _database: Database
     _clock: Callable[[], datetime]
 
-    def lease(
+    def claim(
         self,
-        name: str,
-        *,
+        *names: str,
         reason: str,
+        rollout_id: str = "",
         take_over: bool = False,
         narrate: Callable[[str], None] | None = None,
-    ) -> Lease:
-        """Return a lease to enter with `with`; `narrate` is told whom it was taken over from."""
+    ) -> Claim:
+        """Return a claim on these names, to enter with `with`.
+
+        `narrate` is told from whom names were taken over.
+        """
         from owc_deploy.store import leases  # noqa: PLC0415
 
-        return leases.Lease(
+        return leases.Claim(
             self._database,
-            name,
+            self.audit,
+            names,
             reason=reason,
             clock=self._clock,
+            rollout_id=rollout_id,
             take_over=take_over,
             narrate=narrate or leases.LOGGER.warning,
         )

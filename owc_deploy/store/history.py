@@ -134,6 +134,17 @@ class History:
         with self._database.reading() as connection:
             return tuple(_recorded(row) for row in connection.execute(query))
 
+    def unfinished(self, first_tokens: Iterable[int]) -> tuple[RecordedOutcome, ...]:
+        """Return what runs that did not end had done, of those begun under these claims."""
+        query = (
+            select(*_LABELLED, runs, self._alive())
+            .join(runs, runs.c.id == site_outcomes.c.run_id)
+            .where(runs.c.fencing_token.in_(set(first_tokens)), runs.c.finished_at.is_(None))
+            .order_by(runs.c.id, site_outcomes.c.site)
+        )
+        with self._database.reading() as connection:
+            return tuple(_recorded(row) for row in connection.execute(query))
+
     def last_good(self, site: str) -> RecordedOutcome | None:
         """Return the newest run after which this site was live on a release that works."""
         query = (
@@ -151,8 +162,7 @@ class History:
     def _alive(self) -> Any:
         """Whether the lease a run began under is held still."""
         held = and_(
-            leases.c.fencing_token == runs.c.fencing_token,
-            leases.c.owner.is_not(None),
+            leases.c.first_token == runs.c.fencing_token,
             leases.c.expires_at > as_text(self._clock()),
         )
         return select(func.count()).select_from(leases).where(held).scalar_subquery().label("alive")

@@ -20,6 +20,22 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenOver:
+    """A lease that was taken from somebody who had it under `fencing_token`, and `why`.
+
+    `first_token` is that of everything they held: by it the history knows what they were doing.
+    """
+
+    name: str
+    owner: str
+    reason: str
+    since: str
+    fencing_token: int
+    first_token: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One use of a verb that changes servers.
 

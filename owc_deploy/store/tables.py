@@ -37,11 +37,19 @@ site_outcomes = Table(
     Column("details", String),
 )
 
+store = Table(
+    "store",
+    _METADATA,
+    Column("id", String),
+    Column("fencing_token", Integer),
+)
+
 leases = Table(
     "leases",
     _METADATA,
     Column("name", String, primary_key=True),
     Column("fencing_token", Integer),
+    Column("first_token", Integer),
     Column("owner", String),
     Column("host", String),
     Column("boot", String),

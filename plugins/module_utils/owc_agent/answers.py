@@ -53,10 +53,11 @@ def _artefacts(bundle: str) -> "dict[str, Any]":
 
 
 def _secrets(items: "list[dict[str, Any]]") -> "dict[str, Any]":
-    from . import secret_files
+    from . import fences, secret_files
 
     try:
-        sites = secret_files.place(items)
+        # The transaction of a site that somebody else has taken over says so itself.
+        sites = secret_files.place(fences.without_overtaken(items))
     except (commands.CommandError, OSError, ValueError) as error:
         words = "private keys could not be placed, nothing was changed: %s" % error
         raise RefusedError(words) from error
@@ -81,6 +82,12 @@ def _transactions(
     settled = [flight for flight in flights if flight["site"] in told]
     ended, provisional = jobs.wait(flying, settled, wait_seconds)
     return {"finished": finished + ended, "provisional": provisional}
+
+
+def _fences(sites: "list[dict[str, Any]]") -> "dict[str, Any]":
+    from . import fences
+
+    return {"sites": fences.announce(sites)}
 
 
 def _mitigations(sites: "list[dict[str, Any]]") -> "dict[str, Any]":
@@ -114,6 +121,7 @@ QUESTIONS: "dict[str, Callable[..., dict[str, Any]]]" = {
     "artefacts": _artefacts,
     "secrets": _secrets,
     "transactions": _transactions,
+    "fences": _fences,
     "mitigations": _mitigations,
     "logs": _logs,
     "access": _access,

@@ -21,6 +21,9 @@ UNIT_PROPERTIES = [
     "--property=After=mariadb.service nginx.service",
     "--property=TimeoutStopSec=300",
 ]
+# `deactivating` is not gone: what was left half done is being undone just then.
+_GONE = ("inactive", "failed")
+_JOB = ".job.json"
 _POLL_SECONDS = 0.02
 _UNIT_LOOK_SECONDS = 0.5
 # The unit of a transaction that has just ended is there for a moment more.
@@ -52,7 +55,7 @@ def _start(run: str, job: "dict[str, Any]") -> "Optional[dict[str, Any]]":
         files.write_json(path, job, 0o600)
         recover = "/usr/bin/python3 -I %s recover %s" % (run, path)
         arguments = ["systemd-run", "--quiet", "--collect", "--service-type=exec"]
-        arguments += ["--unit=" + unit_name(paths), *UNIT_PROPERTIES]
+        arguments += ["--unit=" + paths.transaction_unit, *UNIT_PROPERTIES]
         # However its process ended, nothing is left half done; when it ended well nothing is run.
         arguments.append(
             "--property=ExecStopPost=/bin/sh -c 'test ! -e %s || exec %s'" % (path, recover)
@@ -64,7 +67,7 @@ def _start(run: str, job: "dict[str, Any]") -> "Optional[dict[str, Any]]":
             words = commands.last_words(result)
             if result.returncode == 0:
                 return None
-            busy = "already" in words and unit_name(paths) in words
+            busy = "already" in words and paths.transaction_unit in words
             if not busy or time.monotonic() > deadline:
                 break
             time.sleep(0.1)
@@ -87,9 +90,34 @@ def _forget(paths: layout.SitePaths) -> None:
                     files.remove_file(entry.path)
 
 
-def unit_name(paths: layout.SitePaths) -> str:
-    """Return the name of the unit that carries a transaction of this site."""
-    return "owc-transaction-%s.service" % paths.site
+def under_way(sites: "list[str]") -> "dict[str, dict[str, Any]]":
+    """Return for each site the `transaction_id` of what is under way there, `""` for nothing.
+
+    Beside it stands whether that is `provisional`, waiting to be confirmed.
+    """
+    # Imported here: it takes as long as most answers about transactions, which never need it.
+    from . import services
+
+    every = {site: layout.SitePaths(site) for site in sites}
+    states = services.unit_states([paths.transaction_unit for paths in every.values()])
+    found = {}
+    for site, paths in every.items():
+        name = transaction_of(paths, states)
+        provisional = bool(name) and os.path.exists(paths.provisional(name))
+        found[site] = {"transaction_id": name, "provisional": provisional}
+    return found
+
+
+def transaction_of(paths: layout.SitePaths, states: "dict[str, str]") -> str:
+    """Return the transaction whose unit is there, by these states of units; `""` for none."""
+    if states.get(paths.transaction_unit, "inactive") in _GONE:
+        return ""
+    try:
+        names = os.listdir(paths.run)
+    except FileNotFoundError:
+        return ""
+    ids = [name[: -len(_JOB)] for name in names if name.endswith(_JOB)]
+    return max((name for name in ids if layout.is_release(name)), default="")
 
 
 def give_verdicts(verdicts: "list[dict[str, Any]]") -> None:
@@ -155,10 +183,9 @@ def _ended(flight: "dict[str, str]", *, look_at_unit: bool) -> "Optional[dict[st
 
 
 def _is_gone(paths: layout.SitePaths) -> bool:
-    # `deactivating` is not gone: what was left half done is being undone just then.
-    asked = ["systemctl", "show", "--property=ActiveState", "--value", unit_name(paths)]
+    asked = ["systemctl", "show", "--property=ActiveState", "--value", paths.transaction_unit]
     state = commands.run(asked)
-    return state.stdout.decode().strip() in ("inactive", "failed")
+    return state.stdout.decode().strip() in _GONE
 
 
 def without_outcome(site: str, word: str, message: str) -> "dict[str, Any]":

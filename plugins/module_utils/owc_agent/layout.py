@@ -120,11 +120,16 @@ class SitePaths:
         self.frozen = os.path.join(self.root, "frozen.json")
         self.mitigations = os.path.join(self.root, "mitigations.json")
         self.writing_lock = os.path.join(self.shared, "writing.lock")
+        self.fence = os.path.join(self.root, "fence.json")
+        self.mitigations_fence = os.path.join(self.root, "mitigations-fence.json")
+        # Where the site's own user, who may open what is in its folder, cannot hold it.
+        self.fence_lock = os.path.join(self.run, "fence.lock")
         self.decommissioned = os.path.join(self.root, "decommissioned.json")
         self.user = "owc-" + self.site
         self.database = "owc_" + self.site.replace("-", "_")
         self.php_fpm_unit = "owc-php-fpm@%s.service" % self.site
         self.php_fpm_socket = "/run/owc-php-fpm/%s/php-fpm.sock" % self.site
+        self.transaction_unit = "owc-transaction-%s.service" % self.site
         self.cron_timer = "owc-cron@%s.timer" % self.site
         self.cron_service = "owc-cron@%s.service" % self.site
 

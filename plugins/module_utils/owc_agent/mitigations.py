@@ -16,7 +16,7 @@ import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from . import commands, files, gate, layout, services
+from . import commands, fences, files, gate, layout, services
 
 FOLDER = "/etc/nginx/owc-mitigations"
 SNIPPET = "/etc/nginx/snippets/owc-wordpress.conf"
@@ -212,7 +212,9 @@ def _write_map(site: str, content: bytes) -> None:
 def converge(sites: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     """Make the sites' mitigations as they are told and look whether that holds; one outcome each.
 
-    `sites` are `{"site": ..., "rules": [...]}`.
+    `sites` are `{"site": ..., "rules": [...], "fence": {...}}`; a site that a newer controller has
+    taken over is left alone. Its fences are others than those of transactions: what is closed at
+    once must neither wait for an update nor end it.
     """
     started = time.monotonic()
     if not is_prepared():
@@ -225,8 +227,12 @@ def converge(sites: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
         for site in absent
     ]
     with files.locked(services.NGINX_LOCK):
+        notes, overtaken = _taken([item for item in sites if item["site"] not in absent])
+        outcomes += [_outcome(site, "busy", words, started) for site, words in overtaken.items()]
         wanted = {
-            site: _no_weaker(site, rules) for site, rules in here.items() if site not in absent
+            site: _no_weaker(site, rules)
+            for site, rules in here.items()
+            if site not in absent and site not in overtaken
         }
         different = {site for site, rules in wanted.items() if _differs(site, rules)}
         trouble = _put_locked({site: wanted[site] for site in different})
@@ -238,8 +244,24 @@ def converge(sites: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
         word = "changed" if site in different else "ok"
         if problems or unknown:
             word = "failed" if problems else "inconclusive"
-        outcomes.append(_outcome(site, word, "; ".join(problems + unknown), started))
+        outcome = _outcome(site, word, "; ".join(problems + unknown), started)
+        outcome["details"]["notes"] = notes[site]
+        outcomes.append(outcome)
     return outcomes
+
+
+def _taken(
+    sites: "list[dict[str, Any]]",
+) -> "tuple[dict[str, list[str]], dict[str, str]]":
+    """Take sites over for a controller; return notes on those, and who has taken over others."""
+    notes, overtaken = {}, {}
+    for item in sites:
+        paths = layout.SitePaths(item["site"])
+        try:
+            notes[paths.site] = fences.take(paths.mitigations_fence, paths, item["fence"])
+        except fences.OvertakenError as error:
+            overtaken[paths.site] = str(error)
+    return notes, overtaken
 
 
 def _no_weaker(site: str, rules: "list[dict[str, Any]]") -> "list[dict[str, Any]]":

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import commands, database, files, gate, layout, mitigations, services, store
+from . import commands, database, files, gate, jobs, layout, mitigations, services, store
 from .owned import owned_options
 from .transaction import activations, active_plugins
 
@@ -47,7 +47,7 @@ def observe(known: "dict[str, str]") -> "dict[str, Any]":
 
 
 def _units(paths: layout.SitePaths) -> "list[str]":
-    return [paths.php_fpm_unit, paths.cron_timer]
+    return [paths.php_fpm_unit, paths.cron_timer, paths.transaction_unit]
 
 
 def observe_site(
@@ -79,6 +79,7 @@ def unreadable_site(paths: layout.SitePaths, reason: str) -> "dict[str, Any]":
         "cron": "unknown",
         "decommissioned": os.path.exists(paths.decommissioned),
         "interrupted": os.path.exists(os.path.join(paths.journal, "transaction.jsonl")),
+        "transaction": "",
         "mitigations": mitigations.read(paths),
         "drift": [_drift("probe", "readable", _short(reason))],
     }
@@ -108,6 +109,7 @@ def _observe(
         "cron": states.get(paths.cron_timer, "unknown"),
         "decommissioned": os.path.exists(paths.decommissioned),
         "interrupted": os.path.exists(os.path.join(paths.journal, "transaction.jsonl")),
+        "transaction": jobs.transaction_of(paths, states),
         "mitigations": mitigations.read(paths),
         "drift": [],
     }

@@ -19,7 +19,18 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any, Optional
 
-from . import commands, database, files, freeze, journal, layout, services, undo, wordpress
+from . import (
+    commands,
+    database,
+    fences,
+    files,
+    freeze,
+    journal,
+    layout,
+    services,
+    undo,
+    wordpress,
+)
 
 # Options that switching themes, activating plugins and installing languages change, beside those
 # that the manifest owns. Each release keeps their values, so that going back needs no WordPress.
@@ -56,7 +67,8 @@ class Transaction:
     """One change of one site; subclasses name their steps and have a method for each.
 
     A job says which `site`, the `transaction_id`, the `observed_release` that its plan saw live,
-    and for how many seconds (`confirmation_seconds`) the result waits to be confirmed.
+    for how many seconds (`confirmation_seconds`) the result waits to be confirmed, and whose it is
+    (`fence`): a controller that was overtaken by a newer one neither begins nor ends one.
     """
 
     STEPS: "tuple[str, ...]" = ()
@@ -68,6 +80,8 @@ class Transaction:
         self.transaction_id = layout.checked_release(job["transaction_id"])
         self.observed_release = str(job["observed_release"])
         self.confirmation_seconds = float(job["confirmation_seconds"])
+        # Missing from what changes nothing.
+        self.fence: Any = job.get("fence")
         self.evidence: "dict[str, Any]" = {}
         self.previous = ""
         self.journal = journal.Journal(self.paths)
@@ -80,7 +94,7 @@ class Transaction:
         started = time.monotonic()
         try:
             outcome = self._run_locked()
-        except BusyError as error:
+        except (BusyError, fences.OvertakenError) as error:
             outcome = self._outcome("busy", str(error))
         except Exception as error:
             outcome = self._outcome("failed", _words(error))
@@ -115,6 +129,7 @@ class Transaction:
         deadline = time.monotonic() + self.confirmation_seconds
         verdict = files.read_json(path)
         while verdict is None:
+            fences.check(self.paths.fence, self.fence)
             if time.monotonic() > deadline:
                 raise StepError("nobody confirmed it in %d seconds" % self.confirmation_seconds)
             time.sleep(VERDICT_POLL_SECONDS)
@@ -128,6 +143,7 @@ class Transaction:
     def _run_locked(self) -> "dict[str, Any]":
         os.makedirs(self.paths.releases, mode=0o755, exist_ok=True)
         with site_lock(self.paths):
+            self.notes += fences.take(self.paths.fence, self.paths, self.fence)
             recovered = recover(self.paths)
             self.previous = self.paths.current_release()
             if self.previous != self.observed_release:
@@ -144,14 +160,17 @@ class Transaction:
         step = ""
         try:
             for step in self.STEPS:
+                fences.check(self.paths.fence, self.fence)
                 self.journal.begin(step)
                 began = time.monotonic()
                 getattr(self, step)()
                 seconds = round(time.monotonic() - began, 3)
                 self.journal.end(step, seconds)
                 self.steps.append({"step": step, "seconds": seconds})
-            _hold_signals()
-            self.journal.commit(self.activation())
+            # Whoever takes the site over from now on waits until it is known how this ended.
+            with fences.kept(self.paths.fence, self.paths, self.fence):
+                _hold_signals()
+                self.journal.commit(self.activation())
         except Exception as error:
             _hold_signals()
             return self._undone(step, error)
@@ -364,7 +383,7 @@ def now() -> str:
 
 def _words(error: Exception) -> str:
     expected = (StepError, commands.CommandError, wordpress.WordPressError, layout.NameRefusedError)
-    if isinstance(error, (*expected, freeze.StillWritingError, OSError)):
+    if isinstance(error, (*expected, fences.OvertakenError, freeze.StillWritingError, OSError)):
         return str(error)
     last = traceback.extract_tb(error.__traceback__)[-1]
     return "%s: %s (%s line %s)" % (type(error).__name__, error, last.name, last.lineno)

@@ -21,7 +21,7 @@ def test_an_answer_says_whether_anything_changed(monkeypatch: pytest.MonkeyPatch
     [
         ("logs", {"site": "../etc", "lines": 1}, "not a site name"),
         ("access", {"site": "../etc", "login": "beheer"}, "not a site name"),
-        ("secrets", {"items": [{"site": "altena", "path": "x", "content": ""}]}, "nothing was"),
+        ("secrets", {"items": [{"site": "altena", "fence": "mine"}]}, "nothing was"),
         ("artefacts", {"bundle": "/nowhere"}, "artefacts refused"),
         ("what", {}, "KeyError"),
         ("logs", {}, "TypeError"),
@@ -37,6 +37,7 @@ def test_an_unexpected_error_does_not_quote_what_was_sent(monkeypatch: pytest.Mo
     def fail(items: Any) -> list[str]:
         raise RuntimeError(items[0]["content"])
 
+    monkeypatch.setattr("owc_agent.fences.without_overtaken", lambda items: items)
     monkeypatch.setattr("owc_agent.secret_files.place", fail)
     answer = ask("secrets", items=[{"content": "canary"}])
     assert answer["msg"].startswith("RuntimeError (fail line ")

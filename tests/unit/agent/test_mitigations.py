@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from owc_agent import commands, files, gate, layout, mitigations, services
+from owc_agent import commands, fences, files, gate, layout, mitigations, services
 
 RULE: dict[str, Any] = {
     "identifier": "zgw",
@@ -104,6 +104,7 @@ def test_the_gate_knows_what_is_closed(address: str, by: str) -> None:
 @pytest.fixture
 def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layout.SitePaths:
     monkeypatch.setattr(layout, "SITES", str(tmp_path / "sites"))
+    monkeypatch.setattr(layout, "RUN", str(tmp_path / "run"))
     monkeypatch.setattr(mitigations, "FOLDER", str(tmp_path / "nginx"))
     monkeypatch.setattr(services, "NGINX_LOCK", str(tmp_path / "nginx.lock"))
     me = pwd.getpwuid(os.getuid())
@@ -134,9 +135,32 @@ def answers(
     return asked
 
 
+FENCE = {"store": "a", "token": 1, "owner": "anna@controller:7"}
+
+
 def converge(*rules: dict[str, Any]) -> dict[str, Any]:
-    (outcome,) = mitigations.converge([{"site": "heusden", "rules": list(rules)}])
+    asked = {"site": "heusden", "rules": list(rules), "fence": FENCE}
+    (outcome,) = mitigations.converge([asked])
     return outcome
+
+
+def test_a_controller_that_was_overtaken_closes_and_opens_nothing(
+    paths: layout.SitePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(monkeypatch, 403)
+    newer = {**FENCE, "token": 2, "owner": "bo@laptop:8"}
+    fences.take(paths.mitigations_fence, paths, newer)
+    # Of transactions: closing something must not wait for an update.
+    fences.take(paths.fence, paths, {**FENCE, "token": 9})
+    outcome = converge(RULE)
+    assert (outcome["outcome"], outcome["details"]) == ("busy", {"closed": []})
+    assert "bo@laptop:8, has taken this site over" in outcome["message"]
+    (outcome,) = mitigations.converge([{"site": "heusden", "rules": [RULE], "fence": newer}])
+    assert outcome["outcome"] == "changed"
+    elsewhere = {"store": "b", "token": 1, "owner": "cor@elsewhere:9"}
+    (outcome,) = mitigations.converge([{"site": "heusden", "rules": [], "fence": elsewhere}])
+    assert outcome["outcome"] == "changed"
+    assert "another history store, by bo@laptop:8" in outcome["details"]["notes"][0]
 
 
 def test_closing_is_seen_from_the_site_and_once_is_enough(
@@ -154,7 +178,7 @@ def test_closing_is_seen_from_the_site_and_once_is_enough(
         "release_id": "20261101T000000Z-aaaaaaaa",
         "previous_release_id": "20261101T000000Z-aaaaaaaa",
         "seconds": 0,
-        "details": {"closed": ["zgw"]},
+        "details": {"closed": ["zgw"], "notes": []},
     }
     assert converge()["outcome"] == "changed"
     assert not list(Path(mitigations.FOLDER).iterdir())
@@ -229,7 +253,7 @@ def test_a_site_that_is_not_there_gets_it_with_its_first_release(
     paths: layout.SitePaths,
 ) -> None:
     del paths
-    (outcome,) = mitigations.converge([{"site": "breda", "rules": [RULE]}])
+    (outcome,) = mitigations.converge([{"site": "breda", "rules": [RULE], "fence": FENCE}])
     assert outcome["outcome"] == "ok"
     assert "first release" in outcome["message"]
 
@@ -309,7 +333,7 @@ def test_a_full_disk_of_one_site_leaves_its_neighbours_closed(
         write(path, *rest)
 
     monkeypatch.setattr(files, "write_atomic", full)
-    asked = [{"site": site, "rules": [RULE]} for site in ("altena", "heusden")]
+    asked = [{"site": site, "rules": [RULE], "fence": FENCE} for site in ("altena", "heusden")]
     outcomes = {each["site"]: each for each in mitigations.converge(asked)}
     assert outcomes["heusden"]["outcome"] == "changed"
     assert outcomes["altena"]["outcome"] == "failed"

@@ -91,7 +91,8 @@ RELEASE = "20261123T182200Z-1a2b3c4d"
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> layout.SitePaths:
-    monkeypatch.setattr(layout, "SITES", str(tmp_path))
+    monkeypatch.setattr(layout, "SITES", str(tmp_path / "sites"))
+    monkeypatch.setattr(layout, "RUN", str(tmp_path / "run"))
     paths = layout.SitePaths("voorbeeld")
     release = Path(paths.release(RELEASE))
     release.mkdir(parents=True)
@@ -110,6 +111,17 @@ def test_a_site_as_it_should_be(site: layout.SitePaths) -> None:
     assert observed["release_id"] == RELEASE
     assert observed["specification"] == SPECIFICATION
     assert observed["drift"] == []
+    assert observed["transaction"] == ""
+
+
+@pytest.mark.parametrize(("state", "transaction"), [("active", RELEASE), ("inactive", "")])
+def test_what_is_under_way_is_told_apart_from_what_was_killed(
+    site: layout.SitePaths, state: str, transaction: str
+) -> None:
+    Path(site.run).mkdir(parents=True)
+    Path(site.job(RELEASE)).touch()
+    observed = probe.observe_site(site, OPTIONS, "", {**STATES, site.transaction_unit: state}, "")
+    assert observed["transaction"] == transaction
 
 
 def test_a_site_whose_options_cannot_be_read_says_so_and_nothing_else(

@@ -13,6 +13,7 @@ import pytest
 from owc_agent import commands, entry, files, journal, layout, transaction, undo
 
 ID = "20261123T182200Z-1a2b3c4d"
+FENCE = {"store": "a", "token": 5, "owner": "anna@controller:7"}
 
 
 class Recording(transaction.Transaction):
@@ -28,6 +29,7 @@ class Recording(transaction.Transaction):
                 "transaction_id": ID,
                 "observed_release": "",
                 "confirmation_seconds": 0.2,
+                "fence": FENCE,
             }
         )
         self.fails = fails

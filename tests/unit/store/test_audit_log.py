@@ -182,7 +182,10 @@ def test_a_store_from_before_begins_its_log_with_what_comes(tmp_path: Path, stor
     with store._database.writing() as connection:
         connection.exec_driver_sql("DROP TABLE audit_log")
         connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN rollout_id")
-        connection.exec_driver_sql("DELETE FROM schema_version WHERE version = 4")
+        connection.exec_driver_sql("DROP TABLE store")
+        connection.exec_driver_sql("DROP INDEX leases_by_first_token")
+        connection.exec_driver_sql("ALTER TABLE leases DROP COLUMN first_token")
+        connection.exec_driver_sql("DELETE FROM schema_version WHERE version >= 4")
     upgraded = open_store(tmp_path / "history.sqlite3")
     upgraded.history.finish_run(run, "ok")
     assert [entry.kind for entry in upgraded.audit.entries()] == ["run-ended"]

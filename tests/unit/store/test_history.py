@@ -55,18 +55,39 @@ def test_intent_is_kept_before_anything_happens_and_shown_as_interrupted(store: 
 def test_a_run_is_running_while_the_lease_it_began_under_is_held(
     store: Store, clock: Clock
 ) -> None:
-    with store.lease("fleet", reason="apply") as lease:
+    with store.claim("site/heusden", reason="apply") as claim:
         store.history.begin_run(
             verb="apply",
             operator="anna",
             intents=[Intent("heusden", "web1")],
-            fencing_token=lease.fencing_token,
+            fencing_token=claim.first_token,
         )
         assert store.history.runs()[0].outcome == "running"
         assert store.history.outcomes()[0].outcome == "running"
         clock.pass_seconds(91)
         assert store.history.runs()[0].outcome == "interrupted"
     assert store.history.runs()[0].outcome == "interrupted"
+
+
+def test_what_a_run_had_done_that_did_not_end_is_found_by_its_claim(store: Store) -> None:
+    with store.claim("rollout/r1", reason="rollout") as claim:
+        claim.take(["site/heusden"])
+        for ends in (True, False):
+            run = store.history.begin_run(
+                verb="apply",
+                operator="anna",
+                intents=[Intent("heusden", "web1"), Intent("altena", "web1")],
+                fencing_token=claim.first_token,
+            )
+            store.history.record_outcome(run, SiteOutcome("altena", "web1", "changed"))
+            if ends:
+                store.history.finish_run(run, "changed")
+    begin(store, "heusden")
+    found = store.history.unfinished([claim.first_token or 0])
+    assert {(item.run.run_id, item.site, item.outcome) for item in found} == {
+        (2, "altena", "changed"),
+        (2, "heusden", "interrupted"),
+    }
 
 
 def test_outcomes_keep_everything_that_was_said(store: Store, clock: Clock) -> None:
