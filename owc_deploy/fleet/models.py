@@ -18,6 +18,7 @@ TlsPolicy = Literal["acme", "supplied", "internal"]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 DEFAULT_TIER = "default"
+DEFAULT_PLACE = "default"
 DEFAULT_TIME_ZONE = "Europe/Amsterdam"
 
 
@@ -351,7 +352,7 @@ class Server:
 
     `php_versions` are the PHP branches the server offers (`owc_php_versions`), such as `8.2`.
     `variables` are all its Ansible variables, group variables included. `supplier` is who hosts it
-    (`owc_supplier`), empty when that is not said.
+    (`owc_supplier`), empty when that is not said; `place` near which workers it is (`owc_place`).
     """
 
     name: str
@@ -359,6 +360,7 @@ class Server:
     php_versions: tuple[str, ...]
     variables: Mapping[str, Any] = field(default_factory=dict)
     supplier: str = ""
+    place: str = DEFAULT_PLACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,9 @@ from owc_deploy.rollout.models import (
 )
 from owc_deploy.rollout.standing import GOOD, PASSING, Failing, Standing
 
-# How long to wait for work that somebody else is doing for the same rollout.
-UNDER_WAY = timedelta(seconds=30)
+# How long to wait for what is under way. An engine that does several things at once looks again
+# when one of them ends; this is for when that is missed.
+UNDER_WAY = timedelta(minutes=10)
 
 
 class Calendar:
@@ -151,7 +152,7 @@ def _out_of_reach(ring: RolloutRing, standing: Standing) -> tuple[RolloutSite, .
 
 def _room_in_wave(ring: RolloutRing, standing: Standing) -> int:
     """Return how many sites of a ring may begin before those that have begun are settled."""
-    begun = [site for site in ring.sites if standing.sites[site.site].has_begun]
+    begun = [site for site in ring.sites if _has_begun(standing, site)]
     settled = all(standing.is_settled(site.site) for site in begun)
     ends = accumulate(ring.wave_sizes)
     # A wave whose sites are all settled is followed by the next.
@@ -164,9 +165,15 @@ def _in_turn(ring: RolloutRing, standing: Standing, room: int) -> Iterator[Rollo
     """Yield the sites of the wave under way that may still be changed, in order."""
     for site in ring.sites:
         state = standing.sites[site.site]
-        is_open = not state.is_intended and not standing.is_settled(site.site)
-        if is_open and (state.has_begun or room > 0):
+        is_open = not state.is_under_way and not standing.is_settled(site.site)
+        if is_open and (_has_begun(standing, site) or room > 0):
             yield site
+
+
+def _has_begun(standing: Standing, site: RolloutSite) -> bool:
+    """Whether a site had its turn, or is about to have it."""
+    state = standing.sites[site.site]
+    return state.has_begun or state.is_under_way
 
 
 def _wait_for(
@@ -198,9 +205,9 @@ def _batch(ready: Sequence[RolloutSite], standing: Standing, room: int) -> tuple
     At most `room` of them are new in this wave.
     """
     places = standing.rollout.sites
-    under_way = [site for site in places if standing.sites[site.site].is_intended]
-    begun = [site for site in ready if standing.sites[site.site].has_begun]
-    fresh = [site for site in ready if not standing.sites[site.site].has_begun]
+    under_way = [site for site in places if standing.sites[site.site].is_under_way]
+    begun = [site for site in ready if _has_begun(standing, site)]
+    fresh = [site for site in ready if not _has_begun(standing, site)]
     return tuple(_fitting([*begun, *fresh[:room]], standing.rollout.limits, under_way))
 
 
@@ -236,27 +243,56 @@ def _settled(ring: RolloutRing, standing: Standing, moment: datetime) -> Decisio
         ends = state.settled_at + timedelta(seconds=ring.soak_seconds)
         if moment < ends:
             return Wait(ends, f"ring {ring.name} soaks for {ring.soak_seconds // 60} minutes")
-        if not state.is_checked:
-            good = tuple(s for s in ring.sites if standing.sites[s.site].outcome in GOOD)
-            return CheckRing(ring.name, good)
+        return _checked(ring, standing, moment)
+    return EndRing(ring.name)
+
+
+def _checked(ring: RolloutRing, standing: Standing, moment: datetime) -> Decision:
+    """Look at every good site of a ring that was soaked, at those not reached again."""
+    state = standing.rings[ring.name]
+    due: list[RolloutSite] = []
+    waits: list[Wait] = []
+    for site in ring.sites:
+        is_good = standing.sites[site.site].outcome in GOOD
+        missed = state.missed.get(site.site)
+        if site.site in state.checked or not is_good:
+            continue
+        if standing.sites[site.site].is_being_checked:
+            waits.append(Wait(moment + UNDER_WAY, f"ring {ring.name} is looked at after its soak"))
+        elif missed and standing.retry_at(missed.at) > moment:
+            why = f"{site.server} is looked at again, it was not reached"
+            waits.append(Wait(standing.retry_at(missed.at), why))
+        else:
+            due.append(site)
+    if due:
+        return CheckRing(ring.name, tuple(due))
+    if waits:
+        return min(waits, key=lambda wait: wait.until)
     return EndRing(ring.name)
 
 
 def _undo(standing: Standing, moment: datetime) -> Decision:
     """Bring back what is to be brought back; it waits for no window."""
     due: list[RolloutSite] = []
-    waits: list[datetime] = []
+    waits: list[Wait] = []
+    places = standing.rollout.sites
+    under_way = [site for site in places if standing.sites[site.site].is_under_way]
     for site in standing.to_undo():
+        if standing.sites[site.site].is_under_way:
+            continue
         tried_at = standing.sites[site.site].undo_tried_at
         if tried_at is None or standing.retry_at(tried_at) <= moment:
             due.append(site)
         else:
-            waits.append(standing.retry_at(tried_at))
-    batch = tuple(_fitting(due, standing.rollout.limits, ()))
+            why = "what could not be undone is tried again"
+            waits.append(Wait(standing.retry_at(tried_at), why))
+    batch = tuple(_fitting(due, standing.rollout.limits, under_way))
     if batch:
         return Undo(batch)
+    if under_way:
+        waits.append(Wait(moment + UNDER_WAY, "what is under way ends first"))
     if waits:
-        return Wait(min(waits), "what could not be undone is tried again")
+        return min(waits, key=lambda wait: wait.until)
     if standing.state == "aborted":
         return End("aborted")
     return Stand(standing.state, standing.why)

@@ -21,7 +21,8 @@ def report(standing: Standing, decision: Decision, walked_by: str) -> dict[str, 
     """
     rollout = standing.rollout
     state: str = standing.state
-    waiting = isinstance(decision, Wait)
+    cut_off = any(site.is_under_way for site in standing.sites.values())
+    waiting = isinstance(decision, Wait) and not cut_off
     if state == "running" and not walked_by:
         state = "waiting" if waiting else "interrupted"
     if state in {"halted", "aborted"} and not isinstance(decision, Stand) and not walked_by:

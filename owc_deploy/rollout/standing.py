@@ -6,7 +6,7 @@ however many there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -38,7 +38,7 @@ class SiteStanding:
     `outcome` is `None` until it had its turn. `is_intended`: somebody is about to change it, or was
     when they were cut off. `release_ids` are those that this rollout meant to make live,
     `before` the release that was live when it first came by. `attempts` counts those that ended in
-    `PASSING`.
+    `PASSING`. `ended` and `undo_ended` are the numbers of the events its last turns ended with.
     """
 
     outcome: OutcomeWord | None = None
@@ -54,6 +54,9 @@ class SiteStanding:
     undo_message: str = ""
     undo_attempts: int = 0
     undo_tried_at: datetime | None = None
+    is_being_checked: bool = False
+    ended: int = 0
+    undo_ended: int = 0
 
     @property
     def has_begun(self) -> bool:
@@ -61,17 +64,35 @@ class SiteStanding:
         return self.outcome is not None or self.is_intended or bool(self.release_ids)
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether somebody changes it or brings it back now, as far as is known."""
+        return self.is_intended or self.is_undo_intended
+
+    @property
     def may_have_changed(self) -> bool:
         """Whether the rollout changed it, or nobody knows that it did not."""
         return bool(self.release_ids) and self.outcome not in {"ok", "failed", "rolled-back"}
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A site that was not reached when its ring was looked at: how often, and when last."""
+
+    times: int
+    at: datetime
+    number: int
+
+
 @dataclass(slots=True)
 class RingStanding:
-    """How far one ring is."""
+    """How far one ring is.
+
+    `checked` are the sites that were looked at after its soak, `missed` those still to be reached.
+    """
 
     settled_at: datetime | None = None
-    is_checked: bool = False
+    checked: set[str] = field(default_factory=set)
+    missed: dict[str, Missed] = field(default_factory=dict)
     has_ended: bool = False
 
 
@@ -88,6 +109,8 @@ class Standing:
     is_over: bool = False
     undo_rings: tuple[str, ...] = ()
     number: int = 0
+    # Which workflow walks it, where an engine elsewhere does.
+    workflow: str = ""
 
     def __post_init__(self) -> None:
         self._places = {site.site: site for site in self.rollout.sites}
@@ -101,6 +124,18 @@ class Standing:
             if handle is not None:
                 handle(event)
             self.number = max(self.number, event.number)
+
+    def take_as_under_way(
+        self, *, changing: Collection[str], undoing: Collection[str], checking: Collection[str]
+    ) -> None:
+        """Believe an engine which does several things at once on what is under way now.
+
+        Of everything else that somebody intended and never ended, nobody is at it any more.
+        """
+        for name, site in self.sites.items():
+            site.is_intended = name in changing
+            site.is_undo_intended = name in undoing
+            site.is_being_checked = name in checking
 
     def is_settled(self, site: str) -> bool:
         """Return whether a site had its turn and is not going to be tried again by itself."""
@@ -138,7 +173,7 @@ class Standing:
                         yield site
 
     def _walk_begun(self, event: Event) -> None:
-        del event
+        self.workflow = event.body.get("workflow", "")
         # Whoever was at it is gone: what became of its intents is seen on the servers.
         for standing in self.sites.values():
             standing.is_intended = standing.is_undo_intended = False
@@ -155,6 +190,7 @@ class Standing:
         standing.outcome = event.body["outcome"]
         standing.message = event.body.get("message", "")
         standing.tried_at = event.at
+        standing.ended = event.number
         if event.body.get("given_up"):
             standing.attempts = self.rollout.limits.attempts
         elif standing.outcome in PASSING:
@@ -169,11 +205,19 @@ class Standing:
         self.rings[event.body["ring"]].settled_at = event.at
 
     def _ring_checked(self, event: Event) -> None:
-        self.rings[event.body["ring"]].is_checked = True
-        for site, problem in event.body["problems"].items():
-            standing = self.sites[site]
-            standing.outcome, standing.message = problem["outcome"], problem["message"]
-            standing.attempts = self.rollout.limits.attempts
+        ring = self.rings[event.body["ring"]]
+        for site in event.body["sites"]:
+            problem = event.body["problems"].get(site)
+            missed = ring.missed.pop(site, None)
+            times = missed.times + 1 if missed else 1
+            if problem and problem["outcome"] in PASSING and times < self.rollout.limits.attempts:
+                ring.missed[site] = Missed(times, event.at, event.number)
+                continue
+            ring.checked.add(site)
+            if problem:
+                standing = self.sites[site]
+                standing.outcome, standing.message = problem["outcome"], problem["message"]
+                standing.attempts = self.rollout.limits.attempts
 
     def _ring_ended(self, event: Event) -> None:
         self.rings[event.body["ring"]].has_ended = True
@@ -187,6 +231,7 @@ class Standing:
         standing.undo = event.body["outcome"]
         standing.undo_message = event.body.get("message", "")
         standing.undo_tried_at = event.at
+        standing.undo_ended = event.number
         if standing.undo in PASSING:
             standing.undo_attempts += 1
 
