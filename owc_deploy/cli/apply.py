@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import click
 from owc_deploy.cli.options import change_options, fleet_option, format_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_outcomes, print_plan
-from owc_deploy.cli.record import recorded_run
+from owc_deploy.cli.record import Held, claimed, recorded, settled
 from owc_deploy.cli.session import Session, now, open_session, progress
 from owc_deploy.cli.view import confirm, narrate, print_json
 from owc_deploy.errors import UsageError
 from owc_deploy.plan.document import plan_from_text
 from owc_deploy.plan.models import Plan, SiteOutcome
 from owc_deploy.rollout.apply import CHANGING, Applied, applied_document, apply_plan, check_plan
+from owc_deploy.rollout.names import plan_names
 from owc_deploy.store import warm_up
 from owc_deploy.store.models import Intent
 
@@ -70,14 +72,20 @@ def command(
         raise UsageError("a saved plan names its sites itself", hint=f"apply --plan {plan_file}")
     session = open_session(fleet_root)
     with closing(session.executor):
+        again = None
         if plan_file is not None:
             plan = plan_from_text(plan_file.read_text(encoding="utf-8"))
         else:
             warm_up()
-            plan = planned(session, sites, decommission, hold=True)
+
+            def again() -> Plan:
+                return planned(session, sites, decommission, hold=True)
+
+            plan = again()
         return carry_out(
             session,
             plan,
+            again=again,
             output_format=output_format,
             yes=yes,
             reason=reason,
@@ -89,21 +97,37 @@ def carry_out(
     session: Session,
     plan: Plan,
     *,
+    again: Callable[[], Plan] | None = None,
     output_format: str,
     yes: bool,
     reason: str,
     take_over: bool,
 ) -> int:
-    """Show a plan, ask, apply it, show how it ended; return the exit code."""
+    """Show a plan, ask, apply it, show how it ended; return the exit code.
+
+    `again` plans once more, where what was live turns out to have been somebody else's unfinished
+    work; without it servers refuse what was planned from that.
+    """
+
+    def show_and_ask(plan: Plan) -> None:
+        if output_format == "human":
+            print_plan(plan)
+        if plan.has_changes:
+            confirm("Apply this plan?", yes=yes)
+
     check_plan(session.fleet, session.catalogue, plan)
-    if output_format == "human":
-        print_plan(plan)
+    show_and_ask(plan)
     if plan.has_changes:
-        confirm("Apply this plan?", yes=yes)
-        applied = _recorded(session, plan, reason=reason, take_over=take_over)
+        names = plan_names(session.fleet, plan)
+        with claimed(session.fleet, "apply", names, reason=reason, take_over=take_over) as held:
+            if _settled(held, session, plan) and again is not None:
+                narrate("something else may be live now; planning again")
+                plan = again()
+                show_and_ask(plan)
+                held.claim.take(plan_names(session.fleet, plan))
+            applied = _applied(held, session, plan)
     else:
-        # Nothing is going to be changed, so there is nothing to hold a lease for or to remember.
-        applied = apply_plan(session.fleet, session.executor, plan, lambda _: None, now)
+        applied = _nothing_done(session, plan)
     if output_format == "json":
         print_json(applied_document(applied, plan.plan_id))
     elif plan.has_changes or not applied.succeeded:
@@ -114,15 +138,23 @@ def carry_out(
     return 0 if applied.succeeded else 1
 
 
-def _recorded(session: Session, plan: Plan, *, reason: str, take_over: bool) -> Applied:
-    """Apply a plan under the lease; the history tells of the sites that something is done to."""
+def _settled(held: Held, session: Session, plan: Plan) -> bool:
+    """Let unfinished work of others come to its end; return whether there was any."""
+    changing = [site for site in plan.sites if site.action in CHANGING]
+    where = {site.site: site.server for site in changing}
+    interrupted = [site.site for site in changing if site.is_interrupted]
+    return bool(settled(held, session.executor, where, interrupted=interrupted))
+
+
+def _applied(held: Held, session: Session, plan: Plan) -> Applied:
+    """Apply a plan and record it; the history tells of the sites that something is done to."""
+    if not plan.has_changes:
+        return _nothing_done(session, plan)
     intents = [
         Intent(site.site, site.server, site.ring) for site in plan.sites if site.action in CHANGING
     ]
     intended = {intent.site for intent in intents}
-    with recorded_run(
-        session.fleet, "apply", intents, plan_id=plan.plan_id, reason=reason, take_over=take_over
-    ) as run:
+    with recorded(held, intents, plan_id=plan.plan_id) as run:
 
         def note(outcome: SiteOutcome) -> None:
             if outcome.site in intended:
@@ -130,7 +162,18 @@ def _recorded(session: Session, plan: Plan, *, reason: str, take_over: bool) -> 
 
         with progress("applying") as on_progress:
             applied = apply_plan(
-                session.fleet, session.executor, plan, note, now, on_progress=on_progress
+                session.fleet,
+                session.executor,
+                plan,
+                note,
+                now,
+                fences=held.claim.fences(),
+                on_progress=on_progress,
             )
         run.failed = not applied.succeeded
     return applied
+
+
+def _nothing_done(session: Session, plan: Plan) -> Applied:
+    """Return how things are; there is nothing to hold a lease for, or to remember."""
+    return apply_plan(session.fleet, session.executor, plan, lambda _: None, now, fences={})

@@ -6,10 +6,12 @@ import importlib
 import itertools
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -148,4 +150,21 @@ def _report_bug() -> int:
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    _stop_on_signals()
     sys.exit(run(sys.argv[1:]))
+
+
+def _stop_on_signals() -> None:
+    """Let what CI, a closed terminal or `kill` sends do what Ctrl-C does.
+
+    Otherwise it would end this process at once, with its leases taken. A
+    hang-up that somebody keeps away, with nohup say, stays away.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _stop)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    raise KeyboardInterrupt

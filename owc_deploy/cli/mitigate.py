@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,10 +11,11 @@ import click
 
 from owc_deploy.catalogue.models import Catalogue
 from owc_deploy.cli.options import fleet_option, format_option, sites_argument
-from owc_deploy.cli.record import recorded_run
+from owc_deploy.cli.record import claimed, counted_on, recorded
 from owc_deploy.cli.session import Session, now, open_session, operator, progress
 from owc_deploy.cli.view import narrate, print_json, print_table
 from owc_deploy.errors import DocumentsInvalidError, UsageError
+from owc_deploy.execution.ports import Fences
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.mitigations import (
     FILE,
@@ -26,10 +27,12 @@ from owc_deploy.fleet.mitigations import (
 )
 from owc_deploy.fleet.models import Mitigation
 from owc_deploy.plan.mitigations import is_declared, left_open, rules, unknown_blocks
-from owc_deploy.plan.models import SiteOutcome
+from owc_deploy.plan.models import Fence, SiteOutcome
 from owc_deploy.rollout.apply import GOOD
 from owc_deploy.rollout.mitigate import concerned, mitigate
+from owc_deploy.rollout.names import MITIGATIONS_DOCUMENT, mitigation_name
 from owc_deploy.rollout.observe import check_sites
+from owc_deploy.rollout.takeover import highest_token
 from owc_deploy.store.models import Intent
 
 SCHEMA_VERSION = 1
@@ -259,21 +262,37 @@ def _carry_out(
     fleet = session.fleet
     intents = [Intent(site, fleet.manifests[site].servers.web[0]) for site in sites]
     details = {"mitigation": asdict(changed)} if changed else {}
-    # A lease of its own: closing a hole must not wait for an update of the fleet.
-    with recorded_run(
-        fleet, verb, intents, reason=reason, take_over=take_over, lease_name="mitigations"
-    ) as run:
-        # Somebody else may have closed something while this one waited for the lease.
+    # Names of their own: closing a hole must not wait for an update of the site.
+    names = [mitigation_name(site) for site in sites]
+    if changed is not None:
+        names.append(MITIGATIONS_DOCUMENT)
+    with (
+        claimed(fleet, verb, names, reason=reason, take_over=take_over) as held,
+        recorded(held, intents) as run,
+    ):
+        # Somebody else may have closed something between reading the document and this.
         fleet = replace(fleet, mitigations=change(_written(fleet.root)))
         unknown = unknown_blocks(fleet.mitigations, session.catalogue)
         for words in unknown:
             narrate(f"Warning: {words}")
         if changed is not None:
             write_mitigations(fleet.root, fleet.mitigations)
+            held.claim.give(MITIGATIONS_DOCUMENT)
         with progress("closing" if verb != "mitigate lift" else "opening") as on_progress:
-            outcomes = mitigate(
-                fleet, session.catalogue, session.executor, sites, on_progress=on_progress
-            )
+
+            def close() -> tuple[SiteOutcome, ...]:
+                return mitigate(
+                    fleet,
+                    session.catalogue,
+                    session.executor,
+                    sites,
+                    fences=held.claim.fences("mitigations"),
+                    on_progress=on_progress,
+                )
+
+            outcomes = close()
+            if counted_on(held, _highest_token(outcomes, held.claim.fences("mitigations"))):
+                outcomes = close()
         outcomes = tuple(replace(each, details={**each.details, **details}) for each in outcomes)
         for outcome in outcomes:
             run.note(outcome)
@@ -295,6 +314,16 @@ def _carry_out(
         narrate(f"{len(bad)} of {len(outcomes)} sites are not as they should be")
         narrate("  next, once that is mended: owc-deploy mitigate apply")
     return 1 if bad or unknown else 0
+
+
+def _highest_token(outcomes: Sequence[SiteOutcome], fences: Fences) -> int:
+    told = {outcome.site: outcome.details.get("newer") for outcome in outcomes}
+    newer = {
+        site: Fence(str(fence["store"]), int(fence["token"]), str(fence["owner"]))
+        for site, fence in told.items()
+        if isinstance(fence, Mapping)
+    }
+    return highest_token(newer, fences)
 
 
 def _written(root: Path) -> tuple[Mitigation, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from owc_deploy.cli.options import change_options, fleet_option, format_option
-from owc_deploy.cli.record import recorded_run
+from owc_deploy.cli.record import claimed, recorded
 from owc_deploy.cli.session import progress
 from owc_deploy.cli.view import confirm, print_json
 from owc_deploy.errors import UsageError
@@ -16,6 +16,7 @@ from owc_deploy.execution.ansible import AnsibleExecutor
 from owc_deploy.execution.fingerprint import provision_fingerprint
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
+from owc_deploy.rollout.names import server_names
 
 
 @click.command(
@@ -45,7 +46,10 @@ def command(
     names = _checked(fleet, servers)
     confirm(f"Prepare {', '.join(names)}?", yes=yes)
     fingerprints = {name: provision_fingerprint(fleet.servers[name]) for name in names}
-    with recorded_run(fleet, "provision", (), reason=reason, take_over=take_over) as run:
+    held = claimed(
+        fleet, "provision", server_names(fleet, names), reason=reason, take_over=take_over
+    )
+    with held as holding, recorded(holding, ()) as run:
         with progress("preparing servers") as on_progress:
             outcomes = AnsibleExecutor(fleet).provision(fingerprints, on_progress=on_progress)
         run.failed = any(outcome.status != "ok" for outcome in outcomes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import click
 from owc_deploy.cli.losses_view import job_lines, loss_lines, moment
 from owc_deploy.cli.options import change_options, fleet_option, format_option
 from owc_deploy.cli.plan_view import print_outcomes
-from owc_deploy.cli.record import RunRecord, recorded_run
+from owc_deploy.cli.record import Held, RunRecord, claimed, recorded, settled
 from owc_deploy.cli.session import progress
 from owc_deploy.cli.view import can_ask, confirm, narrate, print_json
 from owc_deploy.errors import ExecutionError, UsageError
@@ -22,6 +22,7 @@ from owc_deploy.execution.ports import Executor, RollbackRequest
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import SiteOutcome
+from owc_deploy.rollout.names import site_name
 from owc_deploy.rollout.observe import check_sites, observe, servers_for
 from owc_deploy.store import warm_up
 from owc_deploy.store.models import Intent
@@ -131,8 +132,9 @@ def go_back(fleet: Fleet, executor: Executor, wish: Wish) -> int:
     release = choose_target(wish.site, observed, wish.target)
     live = str(observed.get("release_id", ""))
     request = RollbackRequest(wish.site, release, live)
+    begun = bool(observed.get("interrupted"))
     if wish.yes and not wish.restore_database and not wish.preview_only:
-        return _at_once(fleet, executor, wish, seen.server, request)
+        return _at_once(fleet, executor, wish, seen.server, request, begun=begun)
     found = _preview(executor, seen.server, request)
     if isinstance(found, SiteOutcome):
         _show_end(wish, [found], None)
@@ -151,14 +153,14 @@ def go_back(fleet: Fleet, executor: Executor, wish: Wish) -> int:
         click.echo("\n".join(lines), err=not wish.is_for_people)
     question = f"Take {wish.site} from {live or 'nothing'} back to {release}"
     confirm(f"{question}, and lose this?" if found.restore_needed else f"{question}?", yes=wish.yes)
-    return _carried_out(fleet, executor, wish, found)
+    return _carried_out(fleet, executor, wish, found, begun=begun)
 
 
 def _preview(executor: Executor, server: str, request: RollbackRequest) -> Way | SiteOutcome:
     """Return the way back, or how it ended when there is none to be seen."""
     with progress("comparing with then") as on_progress:
         asked = {server: (replace(request, preview=True),)}
-        outcome = executor.rollback(asked, on_progress=on_progress)[0]
+        outcome = executor.rollback(asked, fences={}, on_progress=on_progress)[0]
     preview = outcome.details.get("preview")
     if outcome.outcome != "ok" or not isinstance(preview, Mapping):
         return outcome
@@ -208,12 +210,18 @@ def _show_refusal(wish: Wish, way: Way, outcome: SiteOutcome) -> None:
 
 
 def _at_once(
-    fleet: Fleet, executor: Executor, wish: Wish, server: str, request: RollbackRequest
+    fleet: Fleet,
+    executor: Executor,
+    wish: Wish,
+    server: str,
+    request: RollbackRequest,
+    *,
+    begun: bool,
 ) -> int:
     """Go back without asking; a server that would have to lose data refuses, and is then asked."""
     way = None
-    with _recorded(fleet, wish, server) as run:
-        outcome = _worked(executor, server, request)
+    with _recorded(fleet, executor, wish, server, begun=begun) as (held, run):
+        outcome = _worked(held, executor, server, request)
         if outcome.outcome == "failed" and outcome.details.get("restore_needed"):
             found = _preview(executor, server, request)
             if isinstance(found, Way):
@@ -226,23 +234,33 @@ def _at_once(
     return 1 if run.word == "failed" else 0
 
 
-def _carried_out(fleet: Fleet, executor: Executor, wish: Wish, way: Way) -> int:
+def _carried_out(fleet: Fleet, executor: Executor, wish: Wish, way: Way, *, begun: bool) -> int:
     request = replace(way.request, restore_database=way.restore_needed)
-    with _recorded(fleet, wish, way.server) as run:
-        outcome = _worked(executor, way.server, request)
+    with _recorded(fleet, executor, wish, way.server, begun=begun) as (held, run):
+        outcome = _worked(held, executor, way.server, request)
         run.note(outcome)
     _show_end(wish, [outcome], way)
     return 1 if run.word == "failed" else 0
 
 
-def _recorded(fleet: Fleet, wish: Wish, server: str) -> AbstractContextManager[RunRecord]:
+@contextmanager
+def _recorded(
+    fleet: Fleet, executor: Executor, wish: Wish, server: str, *, begun: bool
+) -> Iterator[tuple[Held, RunRecord]]:
+    """Hold the site while it goes back; what somebody else had begun on it is ended first."""
     intent = Intent(wish.site, server, fleet.manifests[wish.site].ring)
-    return recorded_run(fleet, "rollback", [intent], reason=wish.reason, take_over=wish.take_over)
+    names = (site_name(wish.site),)
+    with claimed(fleet, "rollback", names, reason=wish.reason, take_over=wish.take_over) as held:
+        settled(held, executor, {wish.site: server}, interrupted=[wish.site] if begun else [])
+        with recorded(held, [intent]) as run:
+            yield held, run
 
 
-def _worked(executor: Executor, server: str, request: RollbackRequest) -> SiteOutcome:
+def _worked(held: Held, executor: Executor, server: str, request: RollbackRequest) -> SiteOutcome:
     with progress("rolling back") as on_progress:
-        return executor.rollback({server: (request,)}, on_progress=on_progress)[0]
+        asked = {server: (request,)}
+        fences = held.claim.fences()
+        return executor.rollback(asked, fences=fences, on_progress=on_progress)[0]
 
 
 def _show_end(wish: Wish, outcomes: Iterable[SiteOutcome], way: Way | None) -> None:

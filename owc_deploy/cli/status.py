@@ -73,6 +73,7 @@ def site_rows(
                 block["name"]: block["version"] for block in specification.get("blocks", [])
             },
             "drift": seen.get("drift", []),
+            "transaction": seen.get("transaction", ""),
             "mitigations": sorted(closed),
             "mitigations_missing": sorted(wanted - closed),
             "mitigations_beside": sorted(closed - wanted),
@@ -83,6 +84,8 @@ def site_rows(
 def _state(server: ObservedServer, seen: Mapping[str, Any], *, mitigations_differ: bool) -> str:
     if server.unreachable:
         return "unreachable"
+    if seen.get("transaction"):
+        return "changing"
     if not seen.get("release_id"):
         return "decommissioned" if seen.get("decommissioned") else "absent"
     if seen.get("interrupted"):
@@ -100,6 +103,8 @@ def _print_row(row: Mapping[str, Any]) -> None:
         click.echo(f"    {row['release_id']}  WordPress {row['wordpress']}  PHP {row['php']}")
         blocks = "  ".join(f"{name} {version}" for name, version in row["blocks"].items())
         click.echo(f"    {blocks}")
+    if row["transaction"]:
+        click.echo(f"    a change is under way: {row['transaction']}")
     for item in row["drift"]:
         click.echo(f"    {item['what']}: should be {item['before']}, is {item['after']}")
     if row["mitigations"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -17,17 +17,19 @@ from owc_deploy.execution.events import ServerResult
 from owc_deploy.execution.jobs import decommission_job, release_job, rollback_job
 from owc_deploy.execution.ports import (
     DecommissionRequest,
+    Fences,
     ProgressCallback,
     ReleaseRequest,
     RollbackRequest,
     ServerOutcome,
     SiteSecret,
+    SiteStanding,
 )
 from owc_deploy.execution.preflight import Reachability, diagnose_all
 from owc_deploy.execution.runner import PlaybookRequest, run_playbook
 from owc_deploy.fleet.models import Fleet, Server
 from owc_deploy.fleet.secrets import Sensitive
-from owc_deploy.plan.models import ObservedServer, OutcomeWord, SiteOutcome
+from owc_deploy.plan.models import Fence, ObservedServer, OutcomeWord, SiteOutcome
 
 _SiteRequest = TypeVar("_SiteRequest", RollbackRequest, DecommissionRequest)
 _Answered = TypeVar("_Answered")
@@ -86,10 +88,29 @@ class AnsibleExecutor:
             for name, answer in result.servers.items()
         )
 
+    def fence(
+        self,
+        requests: Mapping[str, Sequence[str]],
+        *,
+        fences: Fences,
+        insist: bool = False,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteStanding, ...]:
+        """See `Executor.fence`."""
+        work = {server: _fence(sites, fences, insist) for server, sites in requests.items()}
+        answers = self._each(work, on_progress=on_progress)
+        reasons = self._reasons(answers.values())
+        return tuple(
+            standing
+            for server, sites in requests.items()
+            for standing in site_standings(answers[server], sites, reasons.get(server, ""))
+        )
+
     def release(
         self,
         requests: Mapping[str, ReleaseRequest],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.release`."""
@@ -97,7 +118,10 @@ class AnsibleExecutor:
         settings = self._fleet.settings
         fetch_artefacts(settings, {sha256 for hashes in wanted.values() for sha256 in hashes})
         with packed(settings.catalogue, wanted) as tars:
-            work = {server: _release(request, tars[server]) for server, request in requests.items()}
+            work = {
+                server: _release(request, tars[server], fences)
+                for server, request in requests.items()
+            }
             answers = self._each(work, on_progress=on_progress)
         return self._outcomes(answers, {server: r.sites for server, r in requests.items()})
 
@@ -105,6 +129,7 @@ class AnsibleExecutor:
         self,
         requests: Mapping[str, tuple[RollbackRequest, ...]],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.rollback`."""
@@ -112,7 +137,12 @@ class AnsibleExecutor:
         manifests = self._fleet.manifests
         return self._site_work(
             requests,
-            lambda request: rollback_job(request, manifests.get(request.site), now),
+            lambda request: rollback_job(
+                request,
+                manifests.get(request.site),
+                None if request.preview else fences[request.site],
+                now,
+            ),
             on_progress,
         )
 
@@ -120,22 +150,26 @@ class AnsibleExecutor:
         self,
         requests: Mapping[str, tuple[DecommissionRequest, ...]],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.decommission`."""
         now = datetime.now(UTC)
         return self._site_work(
-            requests, lambda request: decommission_job(request, now), on_progress
+            requests,
+            lambda request: decommission_job(request, fences[request.site], now),
+            on_progress,
         )
 
     def mitigate(
         self,
         requests: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.mitigate`."""
-        work = {server: _mitigate(sites) for server, sites in requests.items()}
+        work = {server: _mitigate(sites, fences) for server, sites in requests.items()}
         answers = self._each(work, on_progress=on_progress)
         return self._outcomes(answers, {server: tuple(sites) for server, sites in requests.items()})
 
@@ -253,27 +287,37 @@ def _probe(channel: Channel) -> Answer:
     return channel.agent("probe", {"known": {}}, what="Observe the server", seconds=_PROBE_SECONDS)
 
 
-def _release(request: ReleaseRequest, tar: Path | None) -> Callable[[Channel], Answer]:
+def _fence(sites: Sequence[str], fences: Fences, insist: bool) -> Callable[[Channel], Answer]:
+    items = [{"site": site, "fence": asdict(fences[site]), "insist": insist} for site in sites]
+    return lambda channel: channel.agent(
+        "fences", {"sites": items}, what="Take sites over", seconds=_PROBE_SECONDS
+    )
+
+
+def _release(
+    request: ReleaseRequest, tar: Path | None, fences: Fences
+) -> Callable[[Channel], Answer]:
     """Return the work of a release: artefacts, private keys, transactions, in this order."""
 
     def work(channel: Channel) -> Answer:
         sent = _send(channel, tar)
         if sent is not None and sent.status != "ok":
             return sent
-        placed = _place(channel, request.secrets)
+        placed = _place(channel, request.secrets, fences)
         if placed is not None and placed.status != "ok":
             return placed
-        jobs = [release_job(sent) for sent in request.specifications]
+        jobs = [release_job(sent, fences[sent["site"]]) for sent in request.specifications]
         return _transactions(jobs, request.parallel)(channel)
 
     return work
 
 
 def _mitigate(
-    sites: Mapping[str, Sequence[Mapping[str, Any]]],
+    sites: Mapping[str, Sequence[Mapping[str, Any]]], fences: Fences
 ) -> Callable[[Channel], Answer]:
     wanted = [
-        {"site": site, "rules": [dict(rule) for rule in rules]} for site, rules in sites.items()
+        {"site": site, "rules": [dict(rule) for rule in rules], "fence": asdict(fences[site])}
+        for site, rules in sites.items()
     ]
     return lambda channel: channel.agent(
         "mitigations", {"sites": wanted}, what="Close routes", seconds=_PROBE_SECONDS
@@ -287,11 +331,16 @@ def _send(channel: Channel, tar: Path | None) -> Answer | None:
     return _not_begun(channel.order(order, what="Send artefacts", seconds=_SEND_SECONDS))
 
 
-def _place(channel: Channel, secrets: tuple[SiteSecret, ...]) -> Answer | None:
+def _place(channel: Channel, secrets: tuple[SiteSecret, ...], fences: Fences) -> Answer | None:
     if not secrets:
         return None
     items = [
-        {"site": secret.site, "path": secret.path, "content": secret.content.reveal()}
+        {
+            "site": secret.site,
+            "path": secret.path,
+            "content": secret.content.reveal(),
+            "fence": asdict(fences[secret.site]),
+        }
         for secret in secrets
     ]
     placed = channel.agent(
@@ -330,6 +379,36 @@ def _observed(answer: Answer, reason: str) -> ObservedServer:
         store=frozenset(observed.get("store", ())),
         sites=dict(observed.get("sites", {})),
         facts=dict(observed.get("facts", {})),
+    )
+
+
+def site_standings(answer: Answer, sites: Sequence[str], reason: str) -> tuple[SiteStanding, ...]:
+    """Return what is going on at every site that was asked for, whatever the server answered."""
+    told = {
+        str(item.get("site")): item
+        for item in answer.result.get("sites", ())
+        if isinstance(item, Mapping)
+    }
+    trouble = reason or "the server did not say what is going on"
+    return tuple(
+        _standing(answer.server, told[site])
+        if site in told
+        else SiteStanding(site, answer.server, trouble=trouble)
+        for site in sites
+    )
+
+
+def _standing(server: str, item: Mapping[str, Any]) -> SiteStanding:
+    newer = item.get("newer")
+    return SiteStanding(
+        site=str(item["site"]),
+        server=server,
+        transaction_id=str(item.get("transaction_id", "")),
+        provisional=bool(item.get("provisional")),
+        newer=Fence(str(newer["store"]), int(newer["token"]), str(newer["owner"]))
+        if isinstance(newer, Mapping)
+        else None,
+        trouble=str(item.get("trouble", "")),
     )
 
 

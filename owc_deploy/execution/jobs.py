@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
 from owc_deploy.execution.ports import DecommissionRequest, RollbackRequest
 from owc_deploy.fleet.models import Manifest
+from owc_deploy.plan.models import Fence
 
 # A server that hears nothing for so long undoes the change: its controller is gone, or the change
 # itself cut the two off. A site that is frozen stays frozen so long at most.
@@ -22,7 +24,7 @@ def new_transaction_id(now: datetime) -> str:
     return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
-def release_job(sent: Mapping[str, Any]) -> dict[str, Any]:
+def release_job(sent: Mapping[str, Any], fence: Fence) -> dict[str, Any]:
     """Return the job that builds a release and makes it live.
 
     `sent` is a site's specification with the fields of `BESIDE` in it.
@@ -36,6 +38,7 @@ def release_job(sent: Mapping[str, Any]) -> dict[str, Any]:
         "site": specification["site"],
         "transaction_id": sent["release_id"],
         "observed_release": sent["observed_release"],
+        "fence": asdict(fence),
         "confirmation_seconds": CONFIRMATION_SECONDS,
         "specification": specification,
         "migrations": sent["migrations"],
@@ -52,11 +55,12 @@ def release_job(sent: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rollback_job(
-    request: RollbackRequest, manifest: Manifest | None, now: datetime
+    request: RollbackRequest, manifest: Manifest | None, fence: Fence | None, now: datetime
 ) -> dict[str, Any]:
     """Return the job that makes an earlier release of a site live again, or previews that.
 
-    Without a manifest nobody knows where to look for the site from outside.
+    Without a manifest nobody knows where to look for the site from outside. Only a preview has no
+    fence.
     """
     watch = None
     if manifest is not None and not request.preview:
@@ -71,6 +75,7 @@ def rollback_job(
         "site": request.site,
         "transaction_id": new_transaction_id(now),
         "observed_release": request.observed_release,
+        "fence": None if fence is None else asdict(fence),
         "confirmation_seconds": CONFIRMATION_SECONDS,
         "release_id": request.release_id,
         "restore_database": request.restore_database,
@@ -78,13 +83,14 @@ def rollback_job(
     }
 
 
-def decommission_job(request: DecommissionRequest, now: datetime) -> dict[str, Any]:
+def decommission_job(request: DecommissionRequest, fence: Fence, now: datetime) -> dict[str, Any]:
     """Return the job that takes a site off the air; afterwards there is nothing to look at."""
     return {
         "action": "decommission",
         "site": request.site,
         "transaction_id": new_transaction_id(now),
         "observed_release": request.observed_release,
+        "fence": asdict(fence),
         "confirmation_seconds": 0,
         "watch": None,
     }

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from owc_deploy.fleet.models import Server
 from owc_deploy.fleet.secrets import Sensitive
-from owc_deploy.plan.models import ObservedServer, SiteOutcome
+from owc_deploy.plan.models import Fence, ObservedServer, SiteOutcome
 
 TaskState = Literal["started", "ok", "changed", "skipped", "failed", "unreachable"]
 ServerStatus = Literal["ok", "failed", "unreachable"]
@@ -24,6 +24,8 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], None]
+# Whose the work on each site is.
+Fences = Mapping[str, Fence]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,24 @@ class DecommissionRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteStanding:
+    """What is going on at a site that a controller takes over.
+
+    `transaction_id` is under way there, `""` for nothing; `provisional`: it waits to be confirmed.
+    `newer` is whose the site stays: somebody took it over since, or is changing it just now with
+    another store. `trouble` says why nothing of
+    this is known.
+    """
+
+    site: str
+    server: str
+    transaction_id: str = ""
+    provisional: bool = False
+    newer: Fence | None = None
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ServerOutcome:
     """How work on a server as a whole ended; `message` says why when it is not `ok`."""
 
@@ -95,6 +115,10 @@ class Executor(Protocol):
     What happens on a server is in what is returned, never an exception: a server that cannot be
     reached gives `unreachable` for each of its sites. Mappings are keyed by server name. Every
     method raises ExecutionError when the work could not even be started.
+
+    `fences` has the fence of every site that is worked on: a site that has seen a newer controller
+    of the same store than that is `busy`, and a change whose site is taken over before it is
+    confirmed is undone.
     """
 
     def probe(
@@ -120,10 +144,26 @@ class Executor(Protocol):
         """Prepare servers; each value is the fingerprint to record once it is done."""
         ...
 
+    def fence(
+        self,
+        requests: Mapping[str, Sequence[str]],
+        *,
+        fences: Fences,
+        insist: bool = False,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteStanding, ...]:
+        """Take these sites over from whoever changed them before, and say what is going on there.
+
+        What that one has under way is undone by its server; ask again to see that it is over. One
+        who is at work with another store is left alone, unless `insist`.
+        """
+        ...
+
     def release(
         self,
         requests: Mapping[str, ReleaseRequest],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """Build and make live a release of every site that is asked for."""
@@ -133,15 +173,17 @@ class Executor(Protocol):
         self,
         requests: Mapping[str, tuple[RollbackRequest, ...]],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
-        """Make earlier releases live, or preview that."""
+        """Make earlier releases live, or preview that, for which no fence is needed."""
         ...
 
     def decommission(
         self,
         requests: Mapping[str, tuple[DecommissionRequest, ...]],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """Take sites off the air, keeping everything."""
@@ -151,6 +193,7 @@ class Executor(Protocol):
         self,
         requests: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """Close on each site of each server exactly what is named (`owc_deploy.plan.mitigations`).

@@ -14,6 +14,7 @@ from owc_deploy.plan.difference import difference, drift_changes
 from owc_deploy.plan.migrations import migrations, post_steps, renamed
 from owc_deploy.plan.mitigations import missing, rules, unknown_blocks
 from owc_deploy.plan.models import (
+    TRANSACTION,
     Change,
     ObservedServer,
     Plan,
@@ -227,10 +228,12 @@ def _live_elsewhere(
 
 
 def _interruption(seen: Mapping[str, Any]) -> tuple[Change, ...]:
-    """Return the change that undoes what a transaction left behind that was killed."""
+    """Return the change that waits for a transaction that is under way, or undoes one."""
+    if seen.get("transaction"):
+        return (Change(TRANSACTION, "under way", "over", "somebody else has begun it"),)
     if not seen.get("interrupted"):
         return ()
-    return (Change("transaction", "interrupted", "undone", "it was killed half-way"),)
+    return (Change(TRANSACTION, "interrupted", "undone", "it was killed half-way"),)
 
 
 def _difference(

@@ -20,6 +20,10 @@ OutcomeWord = Literal[
 ]
 
 
+# What a change is of that undoes what somebody had begun, or waits for it.
+TRANSACTION = "transaction"
+
+
 @dataclass(frozen=True, slots=True)
 class ObservedServer:
     """What one probe call saw on one server.
@@ -107,6 +111,11 @@ class SitePlan:
     reason: str = ""
     warnings: tuple[str, ...] = ()
     mitigations: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether a change had been begun on it, and not ended."""
+        return any(change.what == TRANSACTION for change in self.changes)
 
 
 @dataclass(frozen=True, slots=True)

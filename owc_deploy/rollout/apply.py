@@ -14,6 +14,7 @@ from owc_deploy.execution.jobs import new_transaction_id
 from owc_deploy.execution.ports import (
     DecommissionRequest,
     Executor,
+    Fences,
     ProgressCallback,
     ReleaseRequest,
     ServerOutcome,
@@ -67,14 +68,16 @@ def apply_plan(
     record: Callable[[SiteOutcome], None],
     clock: Callable[[], datetime],
     *,
+    fences: Fences,
     on_progress: ProgressCallback | None = None,
 ) -> Applied:
     """Do what the plan says and return how it ended, for every planned site.
 
-    `record` is told each outcome as it comes in. What goes wrong on one server or site is an
-    outcome and leaves the others alone: a site whose certificate cannot be supplied is not
-    attempted, which is known before anything is touched. Where a whole ring could not be carried
-    out its sites are inconclusive, and the rings after it are not begun.
+    `fences` has that of every site that something is done to. `record` is told each outcome as it
+    comes in. What goes wrong on one server or site is an outcome and leaves the others alone: a
+    site whose certificate cannot be supplied is not attempted, which is known before anything is
+    touched. Where a whole ring could not be carried out its sites are inconclusive, and the rings
+    after it are not begun.
     """
     private, refused = _private(fleet, plan, clock())
     servers = _provision(fleet, executor, plan, on_progress)
@@ -102,9 +105,10 @@ def apply_plan(
 
     def carry_out(sites: Sequence[SitePlan]) -> tuple[SiteOutcome, ...]:
         if sites[0].action == "decommission":
-            return executor.decommission(_decommission_requests(sites), on_progress=on_progress)
+            leaving = _decommission_requests(sites)
+            return executor.decommission(leaving, fences=fences, on_progress=on_progress)
         requests = _release_requests(unsent, sites, private, clock())
-        return executor.release(requests, on_progress=on_progress)
+        return executor.release(requests, fences=fences, on_progress=on_progress)
 
     stopped = False
     for sites in _stages(ready):

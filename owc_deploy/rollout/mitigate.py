@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from owc_deploy.catalogue.models import Catalogue
-from owc_deploy.execution.ports import Executor, ProgressCallback
+from owc_deploy.execution.ports import Executor, Fences, ProgressCallback
 from owc_deploy.fleet.models import Fleet, Mitigation
 from owc_deploy.plan.mitigations import rules
 from owc_deploy.plan.models import SiteOutcome
@@ -23,9 +23,12 @@ def mitigate(
     executor: Executor,
     sites: Iterable[str],
     *,
+    fences: Fences,
     on_progress: ProgressCallback | None = None,
 ) -> tuple[SiteOutcome, ...]:
     """Make these sites' mitigations what the fleet's are and return how it ended for each.
+
+    `fences` say whose the mitigations of each site are.
 
     A server out of reach costs its own sites only; whoever asks again later closes them.
     """
@@ -33,4 +36,4 @@ def mitigate(
     for site in sites:
         server = fleet.manifests[site].servers.web[0]
         requests.setdefault(server, {})[site] = rules(fleet.mitigations, catalogue, site)
-    return executor.mitigate(requests, on_progress=on_progress)
+    return executor.mitigate(requests, fences=fences, on_progress=on_progress)

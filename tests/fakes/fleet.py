@@ -6,22 +6,24 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
 
 from owc_deploy.errors import ExecutionError
 from owc_deploy.execution.jobs import BESIDE
 from owc_deploy.execution.ports import (
     DecommissionRequest,
+    Fences,
     Progress,
     ProgressCallback,
     ReleaseRequest,
     RollbackRequest,
     ServerOutcome,
+    SiteStanding,
 )
 from owc_deploy.fleet.models import Server
 from owc_deploy.fleet.secrets import Sensitive
-from owc_deploy.plan.models import ObservedServer, OutcomeWord, SiteOutcome
+from owc_deploy.plan.models import Fence, ObservedServer, OutcomeWord, SiteOutcome
 
 
 @dataclass
@@ -35,6 +37,11 @@ class SimulatedSite:
     drift: list[dict[str, Any]] = field(default_factory=list)
     # What going back would lose; `None` where the database may stay as it is.
     losses: dict[str, Any] | None = None
+    fence: Fence | None = None
+    mitigations_fence: Fence | None = None
+    # What somebody has under way; it is over when its owner was overtaken and asked about once.
+    transaction: str = ""
+    provisional: bool = False
 
     def observed(self) -> dict[str, Any]:
         """Return what a probe says of it."""
@@ -60,9 +67,18 @@ class SimulatedSite:
             "php_fpm": "inactive" if self.decommissioned else "active",
             "cron": "inactive" if self.decommissioned else "active",
             "decommissioned": self.decommissioned,
-            "interrupted": False,
+            "interrupted": bool(self.transaction),
+            "transaction": self.transaction,
             "drift": copy.deepcopy(self.drift),
         }
+
+    def overtaken(self, kind: Literal["fence", "mitigations_fence"], fence: Fence) -> str:
+        """Keep whose it is; return words on whoever has taken it over since, `""` for nobody."""
+        present: Fence | None = getattr(self, kind)
+        if present and present.store == fence.store and present.token > fence.token:
+            return f"a newer controller, {present.owner}, has taken this site over"
+        setattr(self, kind, fence)
+        return ""
 
 
 @dataclass
@@ -76,6 +92,11 @@ class SimulatedServer:
     provision_error: str = ""
 
 
+def fences(*sites: str, token: int = 1, store: str = "store") -> Fences:
+    """Return fences for the executor of a test; the same owner for all sites."""
+    return {site: Fence(store, token, f"anna@controller:{token}") for site in sites}
+
+
 class FleetSimulator:
     """Implements `Executor` without servers.
 
@@ -87,6 +108,7 @@ class FleetSimulator:
         names = [item.name if isinstance(item, Server) else item for item in servers]
         self.servers = {name: SimulatedServer() for name in names}
         self.calls: list[tuple[str, tuple[str, ...]]] = []
+        self.ending: dict[str, str] = {}
         self._scripted: dict[str, tuple[OutcomeWord, str]] = {}
 
     def script(self, site: str, outcome: OutcomeWord, message: str = "scripted") -> None:
@@ -133,10 +155,41 @@ class FleetSimulator:
         server.provisioned = fingerprint
         return ServerOutcome(name, "ok")
 
+    def fence(
+        self,
+        requests: Mapping[str, Sequence[str]],
+        *,
+        fences: Fences,
+        insist: bool = False,
+        on_progress: ProgressCallback | None = None,
+    ) -> tuple[SiteStanding, ...]:
+        """See `Executor.fence`; `ending` says what becomes live when something is ended by it."""
+        self._note("fence", requests, on_progress)
+        return tuple(
+            self._taken_over(name, site, fences[site], insist=insist)
+            for name, sites in requests.items()
+            for site in sites
+        )
+
+    def _taken_over(self, name: str, site: str, fence: Fence, *, insist: bool) -> SiteStanding:
+        if self.servers[name].unreachable:
+            return SiteStanding(site, name, trouble=self.servers[name].unreachable)
+        state = self.servers[name].sites.setdefault(site, SimulatedSite())
+        standing = SiteStanding(site, name, state.transaction, state.provisional)
+        present = state.fence
+        elsewhere = present is not None and present.store != fence.store
+        if (elsewhere and state.transaction and not insist) or state.overtaken("fence", fence):
+            return replace(standing, newer=present)
+        if state.transaction:
+            state.current = self.ending.pop(site, state.current)
+            state.transaction, state.provisional = "", False
+        return standing
+
     def release(
         self,
         requests: Mapping[str, ReleaseRequest],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.release`."""
@@ -150,7 +203,9 @@ class FleetSimulator:
                 specification = copy.deepcopy(dict(sent))
                 beside = {key: specification.pop(key, "") for key in BESIDE}
                 site = str(specification["site"])
-                outcome = self._work(name, site, beside["release_id"], beside["observed_release"])
+                outcome = self._work(
+                    name, site, beside["release_id"], beside["observed_release"], fences[site]
+                )
                 outcomes.append(outcome)
                 if outcome.outcome == "changed":
                     state = server.sites[site]
@@ -166,15 +221,18 @@ class FleetSimulator:
         self,
         requests: Mapping[str, tuple[RollbackRequest, ...]],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.rollback`."""
         self._note("rollback", requests, on_progress)
         return tuple(
-            self._go_back(name, request) for name, asked in requests.items() for request in asked
+            self._go_back(name, request, fences)
+            for name, asked in requests.items()
+            for request in asked
         )
 
-    def _go_back(self, name: str, request: RollbackRequest) -> SiteOutcome:
+    def _go_back(self, name: str, request: RollbackRequest, fences: Fences) -> SiteOutcome:
         state = self.servers[name].sites.get(request.site, SimulatedSite())
         exports = f"/srv/owc/sites/{request.site}/exports"
         live = state.current
@@ -197,7 +255,12 @@ class FleetSimulator:
             words = "it would lose data"
             return SiteOutcome(request.site, name, "failed", words, live, live, details=details)
         outcome = self._work(
-            name, request.site, request.release_id, request.observed_release, known=True
+            name,
+            request.site,
+            request.release_id,
+            request.observed_release,
+            fences[request.site],
+            known=True,
         )
         if outcome.outcome != "changed" or state.losses is None:
             return outcome
@@ -213,19 +276,27 @@ class FleetSimulator:
         self,
         requests: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.mitigate`."""
         self._note("mitigate", requests, on_progress)
         return tuple(
-            self._mitigated(server, site, rules)
+            self._mitigated(server, site, rules, fences[site])
             for server, sites in requests.items()
             for site, rules in sites.items()
         )
 
-    def _mitigated(self, server: str, site: str, rules: Sequence[Mapping[str, Any]]) -> SiteOutcome:
+    def _mitigated(
+        self, server: str, site: str, rules: Sequence[Mapping[str, Any]], fence: Fence
+    ) -> SiteOutcome:
         if self.servers[server].unreachable:
             return SiteOutcome(site, server, "unreachable", self.servers[server].unreachable)
+        state = self.servers[server].sites.get(site, SimulatedSite())
+        words = state.overtaken("mitigations_fence", fence)
+        if words and state.mitigations_fence:
+            details = {"newer": asdict(state.mitigations_fence)}
+            return SiteOutcome(site, server, "busy", words, details=details)
         closed = [rule["identifier"] for rule in rules]
         return SiteOutcome(site, server, "changed", details={"closed": closed})
 
@@ -233,6 +304,7 @@ class FleetSimulator:
         self,
         requests: Mapping[str, tuple[DecommissionRequest, ...]],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         """See `Executor.decommission`."""
@@ -241,7 +313,7 @@ class FleetSimulator:
         for name, asked in requests.items():
             for request in asked:
                 live = request.observed_release
-                outcome = self._work(name, request.site, live, live)
+                outcome = self._work(name, request.site, live, live, fences[request.site])
                 outcomes.append(outcome)
                 if outcome.outcome == "changed":
                     self.servers[name].sites[request.site].decommissioned = True
@@ -275,13 +347,27 @@ class FleetSimulator:
                 on_progress(Progress(name, method, "unreachable" if gone else "ok"))
 
     def _work(
-        self, name: str, site: str, release_id: str, observed: str, *, known: bool = False
+        self,
+        name: str,
+        site: str,
+        release_id: str,
+        observed: str,
+        fence: Fence,
+        *,
+        known: bool = False,
     ) -> SiteOutcome:
         """Make `release_id` live, unless something stands in the way."""
         server = self.servers[name]
         if server.unreachable:
             return SiteOutcome(site, name, "unreachable", server.unreachable)
-        live = server.sites[site].current if site in server.sites else ""
+        present = server.sites.get(site, SimulatedSite())
+        live = present.current
+        if present.transaction:
+            words = "another transaction is changing this site"
+            return SiteOutcome(site, name, "busy", words, live, live)
+        words = present.overtaken("fence", fence)
+        if words:
+            return SiteOutcome(site, name, "busy", words, live, live)
         if site in self._scripted:
             word, message = self._scripted.pop(site)
             return SiteOutcome(site, name, word, message, live, live)
@@ -290,7 +376,7 @@ class FleetSimulator:
                 f"the plan is stale: live is {live or 'none'}, the plan saw {observed or 'none'}"
             )
             return SiteOutcome(site, name, "failed", message, live, live)
-        state = server.sites.setdefault(site, SimulatedSite())
+        state = server.sites.setdefault(site, present)
         if known and release_id not in state.releases:
             return SiteOutcome(
                 site, name, "failed", f"there is no release {release_id}", live, live

@@ -19,6 +19,8 @@ from owc_deploy.execution.door import Answer, Channel, Door
 from owc_deploy.execution.ports import Progress
 from owc_deploy.resources import resource_folder
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
@@ -107,12 +109,12 @@ def test_a_secret_shows_up_nowhere(
         assert CANARY not in text
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_the_operator_stops_it_and_every_process_of_it(
     bench: Bench, number: signal.Signals
 ) -> None:
     sentinel = bench.folder / "sentinel"
-    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(each) for each in SIGNALS]
 
     def stop() -> None:
         wait_for(sentinel)
@@ -126,7 +128,7 @@ def test_the_operator_stops_it_and_every_process_of_it(
     thread.join()
     assert time.monotonic() - began < 20
     assert ends(wait_for(sentinel))
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert [signal.getsignal(each) for each in SIGNALS] == handlers
 
 
 def test_what_ansible_cannot_read_is_an_error_with_its_words(bench: Bench) -> None:

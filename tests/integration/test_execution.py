@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes.fleet import fences
 from integration.bench import CANARY, Bench, Watcher, ends, run_folders, wait_for
 
 from owc_deploy.errors import ExecutionError
@@ -27,6 +28,8 @@ from owc_deploy.fleet.inventory import read_servers
 from owc_deploy.fleet.models import Fleet, FleetSettings
 from owc_deploy.fleet.secrets import Sensitive
 from owc_deploy.lab.servers import Lab, lab_down, lab_up
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture
@@ -224,7 +227,7 @@ def test_too_long_is_said_and_nothing_goes_on_here(bench: Bench) -> None:
     assert ends(wait_for(sentinel))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_the_operator_stops_a_run_and_every_process_of_it(
     bench: Bench, number: signal.Signals
 ) -> None:
@@ -232,7 +235,7 @@ def test_the_operator_stops_a_run_and_every_process_of_it(
     request = bench.request(bench.play(SLOW), variables={"owc_sentinel": str(sentinel)})
     # A shell starts its background jobs with SIGINT ignored, and CI is such a job: what has to come
     # back is whatever was there.
-    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    handlers = [signal.getsignal(each) for each in SIGNALS]
 
     def stop() -> None:
         wait_for(sentinel)
@@ -246,7 +249,7 @@ def test_the_operator_stops_a_run_and_every_process_of_it(
     thread.join()
     assert time.monotonic() - began < 20
     assert ends(wait_for(sentinel))
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert [signal.getsignal(each) for each in SIGNALS] == handlers
 
 
 def test_a_bug_in_our_own_callback_does_not_leave_ansible_running(bench: Bench) -> None:
@@ -375,7 +378,8 @@ def test_a_server_without_sites_answers_for_each_site_that_was_asked_for(fleet: 
         RollbackRequest("heusden", "20261123T182200Z-1a2b3c4d", ""),
         RollbackRequest("breda", "20261123T182200Z-1a2b3c4d", ""),
     )
-    outcomes = executor.rollback({"web1": asked})
+    mine = fences("heusden", "breda")
+    outcomes = executor.rollback({"web1": asked}, fences=mine)
     assert [(outcome.site, outcome.outcome) for outcome in outcomes] == [
         ("heusden", "failed"),
         ("breda", "failed"),

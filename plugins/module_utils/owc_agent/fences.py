@@ -7,11 +7,16 @@ confirm a change. So every change says whose it is, and the highest token of eac
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import time
 from collections.abc import Iterator
 from typing import Any, Optional
 
 from . import files, jobs, layout
+
+# Nobody holds them for longer than a write to the disk takes.
+LOCK_SECONDS = 30.0
 
 
 class OvertakenError(Exception):
@@ -73,14 +78,34 @@ def without_overtaken(items: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
 def announce(items: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
     """Take sites over for a controller; say of each what is under way there.
 
-    Each item has `site` and `fence`. An answer has `site`, `newer` (the fence of whoever has taken
-    the site over from this controller, `None` for nobody), `transaction_id` of what is under way,
-    `""` for nothing, and whether that is `provisional`. What is under way for an earlier controller
-    is undone before its next step, or while it waits to be confirmed.
+    Each item has `site`, `fence`, and whether to `insist` where another store's controller is at
+    work just now. An answer has `site`, `newer` (the fence of whoever keeps the site from this
+    controller, `None` for nobody), `transaction_id` of what is under way, `""` for nothing, whether
+    that is `provisional`, and the `trouble` that there was with this site. What is under way for an
+    earlier controller is undone before its next step, or while it waits to be confirmed.
     """
-    newer = {item["site"]: _taken(item) for item in items}
-    going_on = jobs.under_way(list(newer))
-    return [{"site": site, "newer": newer[site], **going_on[site]} for site in newer]
+    going_on = jobs.under_way([item["site"] for item in items])
+    return [
+        {**_announced(item, going_on[item["site"]]), **going_on[item["site"]]} for item in items
+    ]
+
+
+def _announced(item: "dict[str, Any]", going_on: "dict[str, Any]") -> "dict[str, Any]":
+    try:
+        newer = _at_work_elsewhere(item, going_on) or _taken(item)
+    except OSError as error:
+        return {"site": item["site"], "newer": None, "trouble": str(error)}
+    return {"site": item["site"], "newer": newer, "trouble": ""}
+
+
+def _at_work_elsewhere(
+    item: "dict[str, Any]", going_on: "dict[str, Any]"
+) -> "Optional[dict[str, Any]]":
+    """Return the fence of another store whose controller is at work and is not to be disturbed."""
+    present = read(layout.SitePaths(item["site"]).fence)
+    if present is None or present["store"] == checked(item["fence"])["store"]:
+        return None
+    return present if going_on["transaction_id"] and not item["insist"] else None
 
 
 def _taken(item: "dict[str, Any]") -> "Optional[dict[str, Any]]":
@@ -113,8 +138,17 @@ def checked(fence: Any) -> "dict[str, Any]":
 
 @contextlib.contextmanager
 def _locked(paths: layout.SitePaths) -> "Iterator[None]":
-    """Hold the fences of a site; never for long, so whoever wants them waits."""
+    """Hold the fences of a site; raises TimeoutError when a disk that hangs keeps another there."""
     for folder in (layout.RUN, paths.run):
         os.makedirs(folder, mode=0o700, exist_ok=True)
-    with files.locked(paths.fence_lock):
+    deadline = time.monotonic() + LOCK_SECONDS
+    with open(paths.fence_lock, "w", encoding="utf-8") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("whose site %s is cannot be told" % paths.site) from None
+                time.sleep(0.02)
         yield

@@ -227,12 +227,16 @@ def converge(sites: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
         for site in absent
     ]
     with files.locked(services.NGINX_LOCK):
-        notes, overtaken = _taken([item for item in sites if item["site"] not in absent])
-        outcomes += [_outcome(site, "busy", words, started) for site, words in overtaken.items()]
+        notes, refused = _taken([item for item in sites if item["site"] not in absent])
+        for site, error in refused.items():
+            overtaken = isinstance(error, fences.OvertakenError)
+            outcome = _outcome(site, "busy" if overtaken else "failed", str(error), started)
+            outcome["details"]["newer"] = getattr(error, "newer", None)
+            outcomes.append(outcome)
         wanted = {
             site: _no_weaker(site, rules)
             for site, rules in here.items()
-            if site not in absent and site not in overtaken
+            if site not in absent and site not in refused
         }
         different = {site for site, rules in wanted.items() if _differs(site, rules)}
         trouble = _put_locked({site: wanted[site] for site in different})
@@ -252,16 +256,17 @@ def converge(sites: "list[dict[str, Any]]") -> "list[dict[str, Any]]":
 
 def _taken(
     sites: "list[dict[str, Any]]",
-) -> "tuple[dict[str, list[str]], dict[str, str]]":
-    """Take sites over for a controller; return notes on those, and who has taken over others."""
-    notes, overtaken = {}, {}
+) -> "tuple[dict[str, list[str]], dict[str, Exception]]":
+    """Take sites over for a controller; return notes on those, and why others cannot be."""
+    notes: "dict[str, list[str]]" = {}
+    refused: "dict[str, Exception]" = {}
     for item in sites:
         paths = layout.SitePaths(item["site"])
         try:
             notes[paths.site] = fences.take(paths.mitigations_fence, paths, item["fence"])
-        except fences.OvertakenError as error:
-            overtaken[paths.site] = str(error)
-    return notes, overtaken
+        except (fences.OvertakenError, OSError) as error:
+            refused[paths.site] = error
+    return notes, refused
 
 
 def _no_weaker(site: str, rules: "list[dict[str, Any]]") -> "list[dict[str, Any]]":

@@ -58,7 +58,11 @@ for site in names("/srv/owc/sites"):
             "open journal": os.path.exists(folder + "/transaction.jsonl"),
             "reserve": os.path.exists(folder + "/reserve"),
             "frozen": os.path.exists(root + "/frozen.json"),
-            "asked of it": [n for n in names("/run/owc-deploy/" + site) if "outcome" not in n],
+            "asked of it": [
+                n
+                for n in names("/run/owc-deploy/" + site)
+                if "outcome" not in n and n != "fence.lock"
+            ],
             "units that do not run": [u for u, s in zip(units, said.split()) if s != "active"],
             "partial": glob.glob(root + "/*.partial") + glob.glob(root + "/*/*.partial"),
         },

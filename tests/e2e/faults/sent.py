@@ -57,9 +57,9 @@ plugins = Path(given["plugins"])
 environment.resource_folder = lambda name: plugins if name == "plugins" else resource_folder(name)
 apply.PARALLEL = given["parallel"]
 release_job, new_id = jobs.release_job, jobs.new_transaction_id
-def impatient(sent):
-    patient = sent["site"] == given["patient"]
-    return {**release_job(sent), "confirmation_seconds": 90 if patient else given["confirmation"]}
+def impatient(sent, fence):
+    seconds = 90 if sent["site"] == given["patient"] else given["confirmation"]
+    return {**release_job(sent, fence), "confirmation_seconds": seconds}
 def at_another_time(now):
     return new_id(now + timedelta(days=given["clock_days"]))
 ansible.release_job = impatient

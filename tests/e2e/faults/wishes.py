@@ -11,6 +11,8 @@ from e2e.faults.street import COMMIT, POINTS, SERVER, Street, site_of
 from owc_deploy.execution.ansible import AnsibleExecutor
 from owc_deploy.execution.ports import RollbackRequest
 from owc_deploy.fleet.load import load_fleet
+from owc_deploy.rollout.names import site_name
+from owc_deploy.store import open_fleet_store
 
 STEPS = {site_of(point): point for point in POINTS}
 COMMITTED = site_of(COMMIT)
@@ -48,6 +50,10 @@ def take_back(street: Street, releases: Mapping[str, str]) -> None:
         if seen[site]["state"]["current"] != release
     )
     if requests:
-        with closing(AnsibleExecutor(fleet)) as executor:
-            for outcome in executor.rollback({SERVER: requests}):
+        names = [site_name(request.site) for request in requests]
+        with (
+            open_fleet_store(fleet).claim(*names, reason="take back") as claim,
+            closing(AnsibleExecutor(fleet)) as executor,
+        ):
+            for outcome in executor.rollback({SERVER: requests}, fences=claim.fences()):
                 assert outcome.outcome == "changed", outcome

@@ -193,20 +193,47 @@ def running(paths: layout.SitePaths, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_whoever_takes_sites_over_hears_what_is_under_way(
     paths: layout.SitePaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quiet = {"site": "heusden", "newer": None, "transaction_id": "", "provisional": False}
+    quiet = {
+        "site": "heusden",
+        "newer": None,
+        "transaction_id": "",
+        "provisional": False,
+        "trouble": "",
+    }
 
-    def announce(fence: dict[str, Any]) -> dict[str, Any]:
-        asked = {"ask": "fences", "arguments": {"sites": [{"site": "heusden", "fence": fence}]}}
-        (answer,) = answers.answer(asked)["sites"]
+    def announce(fence: dict[str, Any], *, insist: bool = False) -> dict[str, Any]:
+        item = {"site": "heusden", "fence": fence, "insist": insist}
+        (answer,) = answers.answer({"ask": "fences", "arguments": {"sites": [item]}})["sites"]
         return answer
 
     assert announce(FENCE) == quiet
     with running(paths, monkeypatch):
         assert announce(NEWER) == {**quiet, "transaction_id": ID}
         Path(paths.provisional(ID)).touch()
-        assert announce(NEWER) == {**quiet, "transaction_id": ID, "provisional": True}
+        waiting = {**quiet, "transaction_id": ID, "provisional": True}
+        assert announce(NEWER) == waiting
+        # Of another store it is not known whether its controller is at work still.
+        assert announce(ELSEWHERE) == {**waiting, "newer": NEWER}
+        assert fences.read(paths.fence) == NEWER
+        assert announce(ELSEWHERE, insist=True) == waiting
+        assert announce(NEWER, insist=True) == waiting
     assert announce(FENCE) == {**quiet, "newer": NEWER}
     assert fences.read(paths.fence) == NEWER
+    assert announce(ELSEWHERE) == quiet
+
+
+def test_a_site_that_cannot_be_taken_over_keeps_no_other_from_it(
+    paths: layout.SitePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fences, "LOCK_SECONDS", 0.0)
+    Path(paths.run).mkdir(parents=True)
+    with Path(paths.fence_lock).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        items = [{"site": s, "fence": FENCE, "insist": False} for s in ("altena", "heusden")]
+        altena, heusden = fences.announce(items)
+    assert (altena["trouble"], heusden["newer"]) == ("", None)
+    assert heusden["trouble"] == "whose site heusden is cannot be told"
+    assert fences.read(paths.fence) is None
 
 
 def test_no_private_key_of_an_older_controller_gets_in_place(

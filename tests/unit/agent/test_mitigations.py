@@ -153,7 +153,7 @@ def test_a_controller_that_was_overtaken_closes_and_opens_nothing(
     # Of transactions: closing something must not wait for an update.
     fences.take(paths.fence, paths, {**FENCE, "token": 9})
     outcome = converge(RULE)
-    assert (outcome["outcome"], outcome["details"]) == ("busy", {"closed": []})
+    assert (outcome["outcome"], outcome["details"]) == ("busy", {"closed": [], "newer": newer})
     assert "bo@laptop:8, has taken this site over" in outcome["message"]
     (outcome,) = mitigations.converge([{"site": "heusden", "rules": [RULE], "fence": newer}])
     assert outcome["outcome"] == "changed"

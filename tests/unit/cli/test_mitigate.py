@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes.fleet import FleetSimulator
+from fakes.fleet import FleetSimulator, SimulatedSite
 from unit.cli.sessions import session, two_servers
 
 from owc_deploy.cli import mitigate
@@ -149,3 +149,30 @@ def test_two_at_once_both_stay_closed(
     assert run([*ADD, "--route", "owc/second"]) == 0
     assert [each.identifier for each in written(opened.fleet.root)] == ["owc-first", "owc-second"]
     assert len(servers.calls) == 2
+
+
+def test_it_waits_for_nobody_but_another_mitigation(
+    opened: Session, servers: FleetSimulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(opened.fleet.settings.state)
+    with store.claim("site/heusden", "mitigations/altena", reason="update"):
+        assert run([*ADD, "--route", "owc/zgw/v1", "heusden"]) == 0
+        assert run([*ADD, "--route", "owc/pdc/v1"]) == 4
+        assert "is changing mitigations altena since" in capsys.readouterr().err
+        with store.claim("document/mitigations.yml", reason="mitigate"):
+            assert run([*ADD, "--route", "owc/woo/v1", "heusden"]) == 4
+            assert run(["mitigate", "apply", "heusden"]) == 0
+    assert len(written(opened.fleet.root)) == 1
+
+
+def test_a_store_that_was_put_back_is_refused_until_it_is_told_to_take_over(
+    opened: Session, servers: FleetSimulator
+) -> None:
+    assert run([*ADD, "--route", "owc/zgw/v1", "heusden"]) == 0
+    site = servers.servers["web2"].sites.setdefault("heusden", SimulatedSite())
+    with open_store(opened.fleet.settings.state).claim("mitigations/heusden", reason="") as claim:
+        (mine,) = claim.fences("mitigations").values()
+    site.mitigations_fence = replace(mine, token=70)
+    assert run(["mitigate", "apply", "heusden"]) == 1
+    assert run(["mitigate", "apply", "heusden", "--take-over"]) == 0
+    assert site.mitigations_fence.token == 71

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from fakes.fleet import FleetSimulator
+from fakes.fleet import FleetSimulator, fences
 
 from owc_deploy.execution.ports import (
     DecommissionRequest,
@@ -21,6 +21,7 @@ from owc_deploy.plan.models import ObservedServer, SiteOutcome
 from owc_deploy.plan.specification import canonical_sha256
 
 WEB1 = Server("web1", ("web",), ())
+MINE = fences("a-site", token=5)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def release(
     }
     secrets = (SiteSecret(site, "tls/fullchain.pem", Sensitive("PEM")),)
     (outcome,) = executor.release(
-        {"web1": ReleaseRequest((sent,), artefacts=("a",), secrets=secrets)}
+        {"web1": ReleaseRequest((sent,), artefacts=("a",), secrets=secrets)}, fences=MINE
     )
     return outcome
 
@@ -89,11 +90,11 @@ def test_a_scripted_failure_happens_once_and_leaves_what_is_live(fleet: FleetSim
 def test_rollback_and_decommission(fleet: FleetSimulator) -> None:
     release(fleet, "a-site", "r1")
     release(fleet, "a-site", "r2", "r1")
-    (back,) = fleet.rollback({"web1": (RollbackRequest("a-site", "r1", "r2"),)})
+    (back,) = fleet.rollback({"web1": (RollbackRequest("a-site", "r1", "r2"),)}, fences=MINE)
     assert (back.outcome, back.release_id) == ("changed", "r1")
-    (absent,) = fleet.rollback({"web1": (RollbackRequest("a-site", "r9", "r1"),)})
+    (absent,) = fleet.rollback({"web1": (RollbackRequest("a-site", "r9", "r1"),)}, fences=MINE)
     assert absent.outcome == "failed"
-    (gone,) = fleet.decommission({"web1": (DecommissionRequest("a-site", "r1"),)})
+    (gone,) = fleet.decommission({"web1": (DecommissionRequest("a-site", "r1"),)}, fences=MINE)
     assert gone.outcome == "changed"
     assert observed(fleet).sites["a-site"]["decommissioned"]
 
@@ -108,3 +109,14 @@ def test_an_unreachable_server_answers_for_each_of_its_sites(fleet: FleetSimulat
     assert observed(fleet).unreachable == "no route"
     assert Progress("web1", "provision", "unreachable") in told
     assert [method for method, _ in fleet.calls] == ["release", "provision", "probe"]
+
+
+def test_an_older_controller_is_refused_and_hears_of_whom(fleet: FleetSimulator) -> None:
+    assert release(fleet, "a-site", "r1").outcome == "changed"
+    asked = {"web1": ("a-site",)}
+    newer = fences("a-site", token=6)
+    assert fleet.fence(asked, fences=newer)[0].newer is None
+    assert release(fleet, "a-site", "r2", "r1").outcome == "busy"
+    assert fleet.fence(asked, fences=MINE)[0].newer == newer["a-site"]
+    (closed,) = fleet.mitigate({"web1": {"a-site": []}}, fences=MINE)
+    assert closed.outcome == "changed"

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.fleet import FleetSimulator, SimulatedServer
+from fakes.fleet import FleetSimulator, SimulatedServer, fences
 from unit.plan.examples import NOW, catalogue, fleet, lock, manifest, sha256
 
 from owc_deploy.errors import ExecutionError, PlanStaleError
 from owc_deploy.execution.fingerprint import provision_fingerprint
-from owc_deploy.execution.ports import ProgressCallback, ReleaseRequest, ServerOutcome
+from owc_deploy.execution.ports import Fences, ProgressCallback, ReleaseRequest, ServerOutcome
 from owc_deploy.fleet.models import Fleet, SecretReference, Server, SiteServers, Tls
 from owc_deploy.plan.make import Wishes, make_plan
 from owc_deploy.plan.models import Plan, SiteOutcome
@@ -52,7 +52,8 @@ def applied(
 ) -> tuple[Applied, list[SiteOutcome]]:
     recorded: list[SiteOutcome] = []
     plan = plan or planned(made, simulator)
-    return apply_plan(made, simulator, plan, recorded.append, lambda: NOW), recorded
+    mine = fences(*SITES)
+    return apply_plan(made, simulator, plan, recorded.append, lambda: NOW, fences=mine), recorded
 
 
 def words(result: Applied) -> dict[str, str]:
@@ -179,11 +180,12 @@ class BrokenDoor(FleetSimulator):
         self,
         requests: Mapping[str, ReleaseRequest],
         *,
+        fences: Fences,
         on_progress: ProgressCallback | None = None,
     ) -> tuple[SiteOutcome, ...]:
         if self.release_breaks_at in requests:
             raise ExecutionError("ansible-runner died", context="rc 250")
-        return super().release(requests, on_progress=on_progress)
+        return super().release(requests, fences=fences, on_progress=on_progress)
 
     def provision(
         self, fingerprints: Mapping[str, str], *, on_progress: ProgressCallback | None = None
@@ -273,3 +275,14 @@ def test_an_outcome_tells_which_versions_are_live(simulator: FleetSimulator) -> 
     again, _ = applied(made, simulator)
     for outcome in (*first.outcomes, *again.outcomes):
         assert outcome.details["versions"]["news"] == "1.0.0"
+
+
+def test_a_site_that_somebody_has_taken_over_is_busy_and_costs_no_other(
+    simulator: FleetSimulator,
+) -> None:
+    applied(two_servers(), simulator)
+    (newer,) = fences("zundert", token=9).values()
+    simulator.servers["web1"].sites["zundert"].fence = newer
+    result, _ = applied(two_servers(news="2.0.0"), simulator)
+    assert words(result) == {"altena": "changed", "heusden": "changed", "zundert": "busy"}
+    assert "anna@controller:9, has taken this site over" in result.outcomes[-1].message
