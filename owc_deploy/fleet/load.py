@@ -23,6 +23,7 @@ from owc_deploy.fleet.models import (
     Manifest,
     Municipality,
     Page,
+    PostgresqlState,
     Redirect,
     Ring,
     RolloutLimits,
@@ -135,7 +136,8 @@ def _read_folder(
 
 def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
     """Make the settings from data that keeps to the schema; paths become absolute."""
-    state = _absolute(root, data.get("state", DEFAULT_STATE))
+    written = data.get("state", DEFAULT_STATE)
+    state = _absolute(root, written if isinstance(written, str) else DEFAULT_STATE)
     signed = _signed_catalogue(data["catalogue"], root)
     return FleetSettings(
         name=data["name"],
@@ -144,6 +146,7 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
         else _absolute(root, data["catalogue"]),
         signed_catalogue=signed,
         state=state,
+        state_database=None if isinstance(written, str) else _state_database(written, root),
         rings=tuple(map(_ring, data["rings"])),
         age_identity=_absolute(root, data["age_identity"]) if "age_identity" in data else None,
         vault_password_file=_absolute(root, data["vault_password_file"])
@@ -208,6 +211,15 @@ def _signed_catalogue(catalogue: str | Mapping[str, str], root: Path) -> SignedC
         source=source if "://" in source else str(_absolute(root, source)),
         root=_absolute(root, catalogue["root"]),
     )
+
+
+def _state_database(state: Mapping[str, Mapping[str, Any]], root: Path) -> PostgresqlState:
+    data = dict(state["postgresql"])
+    if "password" in data:
+        data["password"] = SecretReference(**data["password"])
+    if "root_certificate" in data:
+        data["root_certificate"] = _absolute(root, data["root_certificate"])
+    return PostgresqlState(**data)
 
 
 def _mirror(source: str, state: Path) -> Path:

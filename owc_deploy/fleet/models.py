@@ -318,12 +318,36 @@ class AdvisoryFeed:
     key: SecretReference | None = None
 
 
+def is_this_machine(host: str) -> bool:
+    """Return whether what is sent to a host, or a Unix socket's folder, stays on this machine."""
+    return host.startswith("/") or host in {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresqlState:
+    """The PostgreSQL database that keeps history, leases and audit log of a team.
+
+    `host` is a name, an address, or the absolute path of the folder of a Unix socket.
+    `root_certificate` is a PEM file; with it the server must prove with TLS that it is `host`.
+    Without `password` the client library finds its own way in: peer, or ~/.pgpass.
+    """
+
+    host: str
+    database: str
+    user: str
+    port: int = 5432
+    password: SecretReference | None = None
+    root_certificate: Path | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class FleetSettings:
     """fleet.yml. Paths are absolute once loaded.
 
     `catalogue` is the folder with `catalogue.json` and the artefacts; of a signed catalogue that is
-    the mirror of what was verified, kept beside the history.
+    the mirror of what was verified, kept beside `state`.
+    `state` is the file with history, leases and audit log. With `state_database` they are there
+    instead; the folder of `state` is then still where this machine keeps what is its own.
     `age_identity` is the operator's age or SSH private key file that opens `secrets/*.age`;
     `vault_password_file` opens `secrets/*.vault` (ansible-vault).
     """
@@ -335,6 +359,7 @@ class FleetSettings:
     age_identity: Path | None = None
     vault_password_file: Path | None = None
     signed_catalogue: SignedCatalogue | None = None
+    state_database: PostgresqlState | None = None
     advisories: tuple[AdvisoryFeed, ...] = ()
     sla_tiers: Mapping[str, SlaTier] = field(default_factory=dict)
     freeze_days: tuple[FreezeDays, ...] = ()

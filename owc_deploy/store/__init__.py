@@ -13,7 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from owc_deploy.errors import StateError
 from owc_deploy.fleet.models import Fleet
+from owc_deploy.fleet.secrets import read_secret
 from owc_deploy.store.actor import this_actor
 from owc_deploy.store.times import utc_now
 
@@ -70,30 +72,46 @@ def warm_up() -> None:
     ).start()
 
 
-def open_fleet_store(fleet: Fleet) -> Store:
-    """Open the store that fleet.yml names, making it when it is not there.
+def open_fleet_store(
+    fleet: Fleet, *, clock: Callable[[], datetime] = utc_now, actor: str | None = None
+) -> Store:
+    """Open the store that fleet.yml names; a file is made when it is not there.
 
-    Raises StateError when it cannot be used.
+    `actor` is who the audit log says was at work; left out, the user of this process.
+
+    Raises StateError when it cannot be used, SecretError when its password cannot be read.
     """
-    return open_store(fleet.settings.state)
+    settings = fleet.settings
+    if settings.state_database is None:
+        return open_store(settings.state, clock=clock, actor=actor)
+    try:
+        from owc_deploy.store.postgresql import PostgresqlDatabase  # noqa: PLC0415
+    except ImportError as error:
+        raise StateError(
+            "fleet.yml keeps the state in PostgreSQL, and psycopg is not there to reach it",
+            context=str(error),
+            hint="pip install 'owc-deploy[postgres]'",
+        ) from error
+    reference = settings.state_database.password
+    password = read_secret(settings, fleet.root, reference) if reference else None
+    return _store(PostgresqlDatabase(settings.state_database, password), clock, actor)
 
 
 def open_store(
     path: Path, *, clock: Callable[[], datetime] = utc_now, actor: str | None = None
 ) -> Store:
-    """Open the store in this file, making it when it is not there.
+    """Open the store in this file, making it when it is not there; see `open_fleet_store`."""
+    from owc_deploy.store.sqlite import SqliteDatabase  # noqa: PLC0415
 
-    `actor` is who the audit log says was at work; left out, the user of this process.
+    return _store(SqliteDatabase(path), clock, actor)
 
-    Raises StateError when it cannot be used.
-    """
+
+def _store(database: Database, clock: Callable[[], datetime], actor: str | None) -> Store:
     from owc_deploy.store.audit import AuditLog  # noqa: PLC0415
-    from owc_deploy.store.database import Database  # noqa: PLC0415
     from owc_deploy.store.findings import Findings  # noqa: PLC0415
     from owc_deploy.store.history import History  # noqa: PLC0415
     from owc_deploy.store.rollouts import Rollouts  # noqa: PLC0415
 
-    database = Database(path)
     audit = AuditLog(database, clock, actor or this_actor())
     return Store(
         history=History(database, clock, audit),

@@ -1,36 +1,41 @@
-"""The SQLite file: opening it, its schema, and its failures in words."""
+"""What every database has in common: transactions, the schema, and failures in words."""
 
 from __future__ import annotations
 
+import abc
 import contextlib
-import importlib.resources
-import re
-import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, func, insert, select
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
 
 from owc_deploy.errors import StateError
+from owc_deploy.store.schema import Kind, migrations
+from owc_deploy.store.tables import schema_version
 
-_BUSY_MILLISECONDS = 10_000
-_MIGRATION_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+if TYPE_CHECKING:
+    # Either takes time to import, and one of them is used.
+    from sqlalchemy.dialects import postgresql, sqlite
+
+BUSY_MILLISECONDS = 10_000
+# An option of a connection: whether its transaction writes.
+WRITES = "owc_write"
 
 
-class Database:
-    """One SQLite file, brought to the schema this version of the tool knows.
+class Database(abc.ABC):
+    """A database, brought to the schema this version of the tool knows.
 
-    Every commit survives a power cut (WAL with synchronous=FULL): intent must be on disk before a
-    server is touched. Raises StateError wherever the file cannot be used.
+    Every commit survives a power cut: intent must be on disk before a server is touched. Raises
+    StateError wherever the database cannot be used.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    kind: Kind
+
+    def __init__(self, place: str, engine: Engine) -> None:
+        self.place = place
+        self._engine = engine
         with self._explained():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._engine = _engine(path)
             self._migrate()
 
     @contextlib.contextmanager
@@ -44,113 +49,55 @@ class Database:
         """Give a connection that nobody writes beside; commits at the end."""
         with (
             self._explained(),
-            self._engine.connect().execution_options(owc_write=True) as connection,
+            self._engine.connect().execution_options(**{WRITES: True}) as connection,
             connection.begin(),
         ):
             yield connection
 
+    @abc.abstractmethod
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """Return the insert of this database, which has `on_conflict_do_update`."""
+
+    @abc.abstractmethod
+    def in_words(self, error: BaseException) -> StateError:
+        """Say what a failure of the database's driver means, and what to do next."""
+
+    @abc.abstractmethod
+    def run_script(self, connection: Connection, script: str) -> None:
+        """Run statements of our own within the transaction of a connection."""
+
     def _migrate(self) -> None:
-        known = _migrations()
-        newest = known[-1][0]
-        if self._version() == newest:
-            return
+        known = migrations(self.kind)
+        newest = known[-1].number
+        with self._engine.connect() as connection:
+            if _version(connection) == newest:
+                return
         with self.writing() as connection:
-            connection.exec_driver_sql(
-                "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL)"
+            self.run_script(
+                connection, "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL);"
             )
             version = _version(connection)
             if version > newest:
                 raise StateError(
-                    f"{self.path} was written by a newer owc-deploy"
+                    f"{self.place} was written by a newer owc-deploy"
                     f" (schema {version}; this version knows {newest})",
                     hint="pip install --upgrade owc-deploy",
                 )
-            for number, script in known:
-                if number > version:
-                    for statement in _statements(script):
-                        connection.exec_driver_sql(statement)
-                    connection.exec_driver_sql(
-                        "INSERT INTO schema_version (version) VALUES (?)", (number,)
-                    )
-
-    def _version(self) -> int:
-        with self._engine.connect() as connection:
-            exists = connection.exec_driver_sql(
-                "SELECT 1 FROM sqlite_master WHERE name = 'schema_version'"
-            ).first()
-            return _version(connection) if exists else 0
+            for migration in known:
+                if migration.number > version:
+                    for script in migration.scripts:
+                        self.run_script(connection, script)
+                    connection.execute(insert(schema_version).values(version=migration.number))
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         try:
             yield
         except DBAPIError as error:
-            raise _in_words(self.path, str(error.orig)) from error
-        except OSError as error:
-            raise _in_words(self.path, error.strerror or str(error)) from error
-
-
-def _engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, record: object) -> None:
-        del record
-        # Transactions are ours to begin: the driver would begin them late, and never IMMEDIATE.
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("owc_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
-
-
-def _migrations() -> list[tuple[int, str]]:
-    folder = importlib.resources.files("owc_deploy.store") / "migrations"
-    return sorted(
-        (int(match[1]), entry.read_text(encoding="utf-8"))
-        for entry in folder.iterdir()
-        if (match := _MIGRATION_NAME.fullmatch(entry.name))
-    )
-
-
-def _statements(script: str) -> Iterator[str]:
-    """Split a migration; executescript() would commit the transaction it must be part of."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+            raise self.in_words(error.orig or error) from error
 
 
 def _version(connection: Connection) -> int:
-    found = connection.exec_driver_sql("SELECT max(version) FROM schema_version").scalar()
-    return int(found or 0)
-
-
-def _in_words(path: Path, reason: str) -> StateError:
-    lowered = reason.lower()
-    if "full" in lowered or "no space" in lowered:
-        return StateError(f"no room left for {path}", context=reason, hint=f"df -h {path.parent}")
-    if "not a database" in lowered or "malformed" in lowered:
-        return StateError(
-            f"{path} is not a history store, or is damaged",
-            context=reason,
-            hint=f"mv {path} {path}.damaged (a new one is made; the servers know their own state)",
-        )
-    if "readonly" in lowered or "read-only" in lowered or "denied" in lowered:
-        return StateError(f"{path} cannot be written", context=reason, hint=f"ls -ld {path.parent}")
-    if "locked" in lowered:
-        return StateError(
-            f"{path} has been in use by another process for {_BUSY_MILLISECONDS // 1000} seconds",
-            context=reason,
-            hint=f"fuser -v {path}",
-        )
-    return StateError(f"{path} cannot be used", context=reason, hint=f"ls -l {path}")
+    if not connection.dialect.has_table(connection, schema_version.name):
+        return 0
+    return int(connection.execute(select(func.max(schema_version.c.version))).scalar() or 0)

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as insert_or_update
 
 from owc_deploy import __version__
 from owc_deploy.plan.models import SiteOutcome
@@ -59,10 +58,16 @@ class History:
         }
         intended = [asdict(intent) for intent in intents]
         with self._database.writing() as connection:
-            statement = insert(runs).values(
-                **begun, started_at=as_text(self._clock()), rollout_id=rollout_id
+            highest = connection.execute(select(func.max(runs.c.id))).scalar()
+            run_id = int(highest or 0) + 1
+            connection.execute(
+                insert(runs).values(
+                    id=run_id,
+                    **begun,
+                    started_at=as_text(self._clock()),
+                    rollout_id=rollout_id,
+                )
             )
-            run_id = int(connection.execute(statement.returning(runs.c.id)).scalar_one())
             if intended:
                 rows = [{"run_id": run_id, **intent} for intent in intended]
                 connection.execute(insert(site_outcomes), rows)
@@ -85,10 +90,10 @@ class History:
             "seconds": outcome.seconds,
         }
         values = {**facts, "details": json.dumps(details, sort_keys=True)}
-        statement = insert_or_update(site_outcomes).values(
-            run_id=run_id, site=outcome.site, ring="", **values
-        )
         with self._database.writing() as connection:
+            statement = self._database.insert(site_outcomes).values(
+                run_id=run_id, site=outcome.site, ring="", **values
+            )
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["run_id", "site"], set_=values)
             )

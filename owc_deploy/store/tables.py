@@ -6,6 +6,8 @@ from sqlalchemy import Column, Float, Integer, MetaData, String, Table
 
 _METADATA = MetaData()
 
+schema_version = Table("schema_version", _METADATA, Column("version", Integer))
+
 runs = Table(
     "runs",
     _METADATA,

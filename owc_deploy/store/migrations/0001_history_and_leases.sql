@@ -1,6 +1,7 @@
 -- Times are ISO 8601 in UTC with microseconds, so that they sort as text.
 
 CREATE TABLE runs (
+    -- Given out by the tool, one more than the highest.
     id INTEGER PRIMARY KEY,
     verb TEXT NOT NULL,
     plan_id TEXT NOT NULL,
@@ -23,7 +24,7 @@ CREATE TABLE site_outcomes (
     message TEXT NOT NULL DEFAULT '',
     release_id TEXT NOT NULL DEFAULT '',
     previous_release_id TEXT NOT NULL DEFAULT '',
-    seconds REAL NOT NULL DEFAULT 0,
+    seconds DOUBLE PRECISION NOT NULL DEFAULT 0,
     details TEXT NOT NULL DEFAULT '{}',
     PRIMARY KEY (run_id, site)
 );

@@ -14,22 +14,5 @@ CREATE TABLE audit_log (
 CREATE INDEX audit_log_by_rollout ON audit_log (rollout_id, number);
 CREATE INDEX audit_log_by_site ON audit_log (site, number);
 
-CREATE TRIGGER audit_log_is_not_updated BEFORE UPDATE ON audit_log
-BEGIN
-    SELECT RAISE(ABORT, 'the audit log is only added to');
-END;
-
-CREATE TRIGGER audit_log_is_not_deleted BEFORE DELETE ON audit_log
-BEGIN
-    SELECT RAISE(ABORT, 'the audit log is only added to');
-END;
-
--- INSERT OR REPLACE deletes without the trigger above; so every number is given once, in order.
-CREATE TRIGGER audit_log_has_no_gaps BEFORE INSERT ON audit_log
-WHEN NEW.number IS NOT (SELECT coalesce(max(number), 0) + 1 FROM audit_log)
-BEGIN
-    SELECT RAISE(ABORT, 'the audit log is only added to');
-END;
-
 -- The rollout a run is part of, '' for none, so that its entries in the log can say so.
 ALTER TABLE runs ADD COLUMN rollout_id TEXT NOT NULL DEFAULT '';

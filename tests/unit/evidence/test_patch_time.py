@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from unit.evidence.test_audit import found, hole
 from unit.plan import examples
+from unit.store.places import Place
 
 from owc_deploy.evidence.patch_time import (
     MITIGATING,
@@ -20,7 +20,7 @@ from owc_deploy.evidence.patch_time import (
 )
 from owc_deploy.fleet.models import Mitigation
 from owc_deploy.plan.models import SiteOutcome
-from owc_deploy.store import Store, open_store
+from owc_deploy.store import Store
 from owc_deploy.store.models import Intent, RecordedOutcome
 
 START = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
@@ -50,9 +50,9 @@ def run(store: Store, verb: str, outcome: str = "changed", **details: object) ->
     store.history.finish_run(number, outcome)
 
 
-def test_the_whole_way_of_one_vulnerability(tmp_path: Path) -> None:
+def test_the_whole_way_of_one_vulnerability(place: Place) -> None:
     clock = Clock()
-    store = open_store(tmp_path / "history.sqlite3", clock=clock)
+    store = place.open(clock=clock)
     affected = found(hole())
     run(store, "apply")
     clock.later(hours=1)
@@ -96,8 +96,8 @@ def test_the_whole_way_of_one_vulnerability(tmp_path: Path) -> None:
     assert patch_times(store.findings.all(), (), (), clock())[0].in_time is False
 
 
-def test_a_mitigation_that_failed_is_not_in_force(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "history.sqlite3", clock=Clock())
+def test_a_mitigation_that_failed_is_not_in_force(place: Place) -> None:
+    store = place.open(clock=Clock())
     run(store, "mitigate", "failed", closed=["news-v1"])
     outcomes = store.history.outcomes(verbs=MITIGATING)
     assert in_force(found(hole())[0], (MITIGATION,), outcomes) == ("news-v1", False)
@@ -107,9 +107,9 @@ def releases(store: Store) -> tuple[RecordedOutcome, ...]:
     return store.history.outcomes(verbs=RELEASING)
 
 
-def test_a_release_without_the_patch_patches_nothing(tmp_path: Path) -> None:
+def test_a_release_without_the_patch_patches_nothing(place: Place) -> None:
     clock = Clock()
-    store = open_store(tmp_path / "history.sqlite3", clock=clock)
+    store = place.open(clock=clock)
     store.findings.seen(recorded(found(hole())))
     (known,) = store.findings.all()
     fixed = examples.lock(news="2.0.0")
@@ -131,9 +131,9 @@ def closed_at(store: Store, clock: Clock) -> str:
     return patch_times(store.findings.all(), (), outcomes, clock())[0].mitigated_at
 
 
-def test_what_was_out_of_reach_is_closed_when_it_is_closed_later(tmp_path: Path) -> None:
+def test_what_was_out_of_reach_is_closed_when_it_is_closed_later(place: Place) -> None:
     clock = Clock()
-    store = open_store(tmp_path / "history.sqlite3", clock=clock)
+    store = place.open(clock=clock)
     store.findings.seen(recorded(found(hole())))
     run(store, "mitigate", "unreachable", mitigation=asdict(MITIGATION))
     assert closed_at(store, clock) == ""
@@ -145,9 +145,9 @@ def test_what_was_out_of_reach_is_closed_when_it_is_closed_later(tmp_path: Path)
     assert closed_at(store, clock) == "2026-11-20T12:00:00.000000+00:00"
 
 
-def test_only_what_is_closed_after_it_was_seen_counts(tmp_path: Path) -> None:
+def test_only_what_is_closed_after_it_was_seen_counts(place: Place) -> None:
     clock = Clock()
-    store = open_store(tmp_path / "history.sqlite3", clock=clock)
+    store = place.open(clock=clock)
     other = replace(MITIGATION, identifier="news", route="", block="news", advisory="CVE-2025-9")
     run(store, "mitigate", mitigation=asdict(other), closed=["news"])
     clock.later(days=1)
@@ -164,9 +164,9 @@ def test_only_what_is_closed_after_it_was_seen_counts(tmp_path: Path) -> None:
     assert patch_times([later], (), outcomes, clock())[0].mitigated_at == later.first_seen_at
 
 
-def test_another_name_makes_no_second_row(tmp_path: Path) -> None:
+def test_another_name_makes_no_second_row(place: Place) -> None:
     clock = Clock()
-    store = open_store(tmp_path / "history.sqlite3", clock=clock)
+    store = place.open(clock=clock)
     store.findings.seen(recorded(found(hole("GHSA-1"))))
     (first,) = store.findings.all()
     clock.later(days=1)
@@ -184,9 +184,9 @@ def test_another_name_makes_no_second_row(tmp_path: Path) -> None:
     assert in_force(finding, (ghsa,), outcomes) == ("news-v1", True)
 
 
-def test_what_is_dismissed_or_not_told_of_any_more_is_told_so(tmp_path: Path) -> None:
+def test_what_is_dismissed_or_not_told_of_any_more_is_told_so(place: Place) -> None:
     clock = Clock()
-    store = open_store(tmp_path / "history.sqlite3", clock=clock)
+    store = place.open(clock=clock)
     affected = found(hole())
     store.findings.seen(recorded(affected))
     (known,) = store.findings.all()

@@ -127,7 +127,13 @@ RING = resolve(FLEET, "properties", "rings", "items")
             set(),
             set(),
         ),
-        (models.FleetSettings, FLEET, {"schema_version"}, {"signed_catalogue"}),
+        (models.FleetSettings, FLEET, {"schema_version"}, {"signed_catalogue", "state_database"}),
+        (
+            models.PostgresqlState,
+            resolve(FLEET, "properties", "state")["anyOf"][1]["properties"]["postgresql"],
+            set(),
+            set(),
+        ),
         (
             models.SignedCatalogue,
             resolve(FLEET, "properties", "catalogue")["anyOf"][1],

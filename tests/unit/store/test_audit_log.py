@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from unit.store.places import Place, child_environment
 
 from owc_deploy.errors import StateError
 from owc_deploy.plan.models import SiteOutcome
-from owc_deploy.store import Store, open_store
+from owc_deploy.store import Store
 from owc_deploy.store.audit import NewEntry
 from owc_deploy.store.chain import Head, verify_chain
 from owc_deploy.store.history import details_sha256
@@ -21,13 +22,8 @@ MOMENT = datetime(2026, 11, 23, 18, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "history.sqlite3"
-
-
-@pytest.fixture
-def store(path: Path) -> Store:
-    return open_store(path, clock=lambda: MOMENT, actor="anna@controller")
+def store(place: Place) -> Store:
+    return place.open(clock=lambda: MOMENT, actor="anna@controller")
 
 
 def test_a_run_its_outcomes_and_its_end_are_entries(store: Store) -> None:
@@ -137,55 +133,110 @@ def test_newest_of_a_site_are_also_runs_that_were_to_work_on_it(store: Store) ->
     assert store.audit.newest(limit=10, site="br_da", rollout_id="x") == ()
 
 
+SHARED = [
+    "UPDATE audit_log SET actor = 'bo' WHERE number = 1",
+    "DELETE FROM audit_log WHERE number = 2",
+    "INSERT INTO audit_log VALUES (4, '', '', 'bo', '', '', '{}', '', '')",
+]
+OWN = {
+    "sqlite": ["INSERT OR REPLACE INTO audit_log VALUES (1, '', '', 'bo', '', '', '{}', '', '')"],
+    "postgresql": ["TRUNCATE audit_log"],
+}
+
+
+def change(store: Store, *statements: str) -> None:
+    with store._database.writing() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def test_the_database_refuses_to_change_entries(store: Store) -> None:
+    added = store.audit.append(NewEntry("a", {}), NewEntry("b", {}))
+    for statement in (*SHARED, *OWN[store._database.kind]):
+        with pytest.raises(StateError) as caught:
+            change(store, statement)
+        assert "only added to" in (caught.value.context or ""), statement
+    assert tuple(store.audit.entries()) == added
+
+
+UNGUARDED = {
+    "sqlite": "DROP TRIGGER audit_log_is_not_updated",
+    "postgresql": "DROP TRIGGER audit_log_is_not_changed ON audit_log",
+}
+
+
 @pytest.mark.parametrize(
     "statement",
-    [
-        "UPDATE audit_log SET actor = 'bo' WHERE number = 1",
-        "DELETE FROM audit_log WHERE number = 2",
-        "INSERT OR REPLACE INTO audit_log VALUES (1, '', '', 'bo', '', '', '{}', '', '')",
-        "INSERT INTO audit_log VALUES (4, '', '', 'bo', '', '', '{}', '', '')",
-    ],
-)
-def test_the_database_refuses_to_change_entries(store: Store, path: Path, statement: str) -> None:
-    store.audit.append(NewEntry("a", {}), NewEntry("b", {}))
-    with (
-        closing(sqlite3.connect(path)) as connection,
-        pytest.raises(sqlite3.IntegrityError, match="only added to"),
-    ):
-        connection.execute(statement)
-
-
-@pytest.mark.parametrize(
-    "change",
     [
         "UPDATE audit_log SET actor = 'bo' WHERE number = 2",
         "UPDATE audit_log SET body = '[]' WHERE number = 2",
         "UPDATE audit_log SET body = 'nothing' WHERE number = 2",
-        "UPDATE audit_log SET body = x'00ff' WHERE number = 2",
         r"""UPDATE audit_log SET body = '{"a":"\ud800"}' WHERE number = 2""",
         "UPDATE audit_log SET sha256 = 7 WHERE number = 2",
     ],
 )
-def test_what_is_changed_all_the_same_is_found(store: Store, path: Path, change: str) -> None:
+def test_what_is_changed_all_the_same_is_found(store: Store, statement: str) -> None:
     store.audit.append(NewEntry("a", {}), NewEntry("b", {}), NewEntry("c", {}))
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("DROP TRIGGER audit_log_is_not_updated")
-        connection.execute(change)
-        connection.commit()
+    change(store, UNGUARDED[store._database.kind], statement)
     found = verify_chain(store.audit.entries()).broken
     assert found is not None
     assert (found.number, found.reference) == (2, "altered")
 
 
-def test_a_store_from_before_begins_its_log_with_what_comes(tmp_path: Path, store: Store) -> None:
+def test_a_store_from_before_begins_its_log_with_what_comes(place: Place) -> None:
+    store = place.open()
     run = store.history.begin_run(verb="apply", operator="anna")
-    with store._database.writing() as connection:
-        connection.exec_driver_sql("DROP TABLE audit_log")
-        connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN rollout_id")
-        connection.exec_driver_sql("DROP TABLE store")
-        connection.exec_driver_sql("DROP INDEX leases_by_first_token")
-        connection.exec_driver_sql("ALTER TABLE leases DROP COLUMN first_token")
-        connection.exec_driver_sql("DELETE FROM schema_version WHERE version >= 4")
-    upgraded = open_store(tmp_path / "history.sqlite3")
+    change(
+        store,
+        "DROP TABLE audit_log",
+        "ALTER TABLE runs DROP COLUMN rollout_id",
+        "DROP TABLE store",
+        "DROP TABLE rollout_sites",
+        "DROP TABLE rollouts",
+        "DROP INDEX leases_by_first_token",
+        "ALTER TABLE leases DROP COLUMN first_token",
+        "DELETE FROM schema_version WHERE version >= 4",
+    )
+    if store._database.kind == "postgresql":
+        change(store, "DROP FUNCTION audit_log_is_only_added_to, audit_log_has_no_gaps")
+    upgraded = place.open()
     upgraded.history.finish_run(run, "ok")
     assert [entry.kind for entry in upgraded.audit.entries()] == ["run-ended"]
+
+
+APPENDER = """
+import sys
+from owc_deploy.store.audit import NewEntry
+from unit.store.places import open_place
+audit = open_place(sys.argv[1]).audit
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(25):
+    audit.append(NewEntry(sys.argv[2], {"number": number}), NewEntry("beside", {}))
+"""
+
+
+def test_eight_processes_that_append_at_once_make_one_chain(place: Place) -> None:
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", APPENDER, place.words, f"child-{child}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=child_environment(),
+        )
+        for child in range(8)
+    ]
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+    for child in children:
+        child.communicate(b"go\n")
+        assert child.returncode == 0
+    entries = list(place.open().audit.entries())
+    assert len(entries) == 8 * 50
+    assert verify_chain(entries).broken is None
+    for child in range(8):
+        mine = [entry for entry in entries if entry.kind == f"child-{child}"]
+        assert [entry.body["number"] for entry in mine] == list(range(25))
+        # What was appended together stands together.
+        assert all(entries[entry.number].kind == "beside" for entry in mine)

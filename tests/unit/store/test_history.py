@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from unit.store.places import Place
 
 from owc_deploy.errors import StateError
 from owc_deploy.plan.models import SiteOutcome
@@ -28,8 +29,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Store:
-    return open_store(tmp_path / "deep" / "history.sqlite3", clock=clock)
+def store(place: Place, clock: Clock) -> Store:
+    return place.open(clock=clock)
 
 
 def begin(store: Store, *sites: str, verb: str = "apply") -> int:
@@ -158,10 +159,9 @@ def test_untrusted_text_is_data(store: Store) -> None:
     assert store.history.outcomes(name)[0].message == name
 
 
-def test_what_one_store_wrote_another_reads(tmp_path: Path, clock: Clock) -> None:
-    path = tmp_path / "h.sqlite3"
-    begin(open_store(path, clock=clock), "a")
-    assert len(open_store(path, clock=clock).history.runs()) == 1
+def test_what_one_store_wrote_another_reads(place: Place, clock: Clock) -> None:
+    begin(place.open(clock=clock), "a")
+    assert len(place.open(clock=clock).history.runs()) == 1
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
@@ -173,13 +173,11 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert caught.value.hint.startswith(f"mv {path}")
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "h.sqlite3"
-    store = open_store(path)
-    with store._database.writing() as connection:
+def test_a_newer_schema_is_refused(place: Place) -> None:
+    with place.open()._database.writing() as connection:
         connection.exec_driver_sql("INSERT INTO schema_version (version) VALUES (9999)")
     with pytest.raises(StateError, match="newer owc-deploy") as caught:
-        open_store(path)
+        place.open()
     assert caught.value.hint == "pip install --upgrade owc-deploy"
 
 
@@ -195,7 +193,7 @@ def test_a_path_that_is_a_folder_is_explained(tmp_path: Path) -> None:
         open_store(tmp_path)
 
 
-def test_commits_survive_a_power_cut(store: Store) -> None:
-    with store._database.reading() as connection:
+def test_commits_survive_a_power_cut(tmp_path: Path) -> None:
+    with open_store(tmp_path / "h.sqlite3")._database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2

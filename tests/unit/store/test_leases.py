@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import event, update
+from unit.store.places import Place, child_environment
 
 from owc_deploy.errors import LeaseHeldError
 from owc_deploy.plan.models import Fence
@@ -21,19 +22,17 @@ from owc_deploy.store.tables import leases
 
 HOLDER = """
 import sys, time
-from pathlib import Path
-from owc_deploy.store import open_store
-with open_store(Path(sys.argv[1])).claim("site/a", "site/b", reason="apply in a child") as claim:
+from unit.store.places import open_place
+with open_place(sys.argv[1]).claim("site/a", "site/b", reason="apply in a child") as claim:
     print(claim.first_token, flush=True)
     time.sleep(60)
 """
 # Takes one name after another in an order of its own, then all that are left at once.
 RACER = """
 import random, sys
-from pathlib import Path
 from owc_deploy.errors import LeaseHeldError
-from owc_deploy.store import open_store
-store = open_store(Path(sys.argv[1]))
+from unit.store.places import open_place
+store = open_place(sys.argv[1])
 names = [f"site/{number}" for number in range(8)]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -67,8 +66,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Store:
-    return open_store(tmp_path / "history.sqlite3", clock=clock)
+def store(place: Place, clock: Clock) -> Store:
+    return place.open(clock=clock)
 
 
 def pretend(store: Store, **values: str) -> None:
@@ -285,11 +284,13 @@ def test_this_process_is_there() -> None:
     assert not Process.this().is_gone()
 
 
-def test_a_killed_holder_on_this_machine_is_replaced_at_once(tmp_path: Path) -> None:
-    path = tmp_path / "history.sqlite3"
-    store = open_store(path)
+def test_a_killed_holder_on_this_machine_is_replaced_at_once(place: Place) -> None:
+    store = place.open()
     child = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, place.words],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=child_environment(),
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "1\n"
@@ -308,14 +309,15 @@ def test_a_killed_holder_on_this_machine_is_replaced_at_once(tmp_path: Path) -> 
     assert "that process is gone" in words
 
 
-def test_of_racing_processes_exactly_one_gets_each_name(tmp_path: Path) -> None:
-    path = tmp_path / "history.sqlite3"
+def test_of_racing_processes_exactly_one_gets_each_name(place: Place) -> None:
+    store = place.open()
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, str(path)],
+            [sys.executable, "-c", RACER, place.words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=child_environment(),
         )
         for _ in range(4)
     ]
@@ -336,7 +338,7 @@ def test_of_racing_processes_exactly_one_gets_each_name(tmp_path: Path) -> None:
         *sites,
     ]
     assert sum({"server/web1", "server/web2"} <= set(names) for names in answers) == 1
-    assert names_in(open_store(path)) == set()
+    assert names_in(store) == set()
 
 
 @pytest.fixture
@@ -436,7 +438,9 @@ def test_a_store_of_an_earlier_version_goes_on_counting(tmp_path: Path) -> None:
             "DROP INDEX leases_by_first_token",
             "ALTER TABLE leases DROP COLUMN first_token",
             "INSERT INTO leases (name, fencing_token) VALUES ('fleet', 7)",
-            "DELETE FROM schema_version WHERE version = 5",
+            "DROP TABLE rollout_sites",
+            "DROP TABLE rollouts",
+            "DELETE FROM schema_version WHERE version >= 5",
         ):
             connection.exec_driver_sql(statement)
     with open_store(path).claim("site/a", reason="a") as claim:
