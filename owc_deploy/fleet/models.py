@@ -341,6 +341,33 @@ class PostgresqlState:
 
 
 @dataclass(frozen=True, slots=True)
+class TemporalTls:
+    """TLS to a Temporal cluster, believed as `root_certificate` says, or else this machine.
+
+    With `client_certificate` and its key the cluster knows who we are.
+    """
+
+    root_certificate: Path | None = None
+    client_certificate: Path | None = None
+    client_key: SecretReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalCluster:
+    """The Temporal cluster on which rollouts run; `address` is host and port."""
+
+    address: str
+    namespace: str = "default"
+    tls: TemporalTls | None = None
+    api_key: SecretReference | None = None
+
+    @property
+    def host(self) -> str:
+        """The host of `address`, without brackets."""
+        return self.address.rpartition(":")[0].strip("[]")
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSettings:
     """fleet.yml. Paths are absolute once loaded.
 
@@ -348,6 +375,7 @@ class FleetSettings:
     the mirror of what was verified, kept beside `state`.
     `state` is the file with history, leases and audit log. With `state_database` they are there
     instead; the folder of `state` is then still where this machine keeps what is its own.
+    `engine` is what walks rollouts: the process that was started, or a Temporal cluster.
     `age_identity` is the operator's age or SSH private key file that opens `secrets/*.age`;
     `vault_password_file` opens `secrets/*.vault` (ansible-vault).
     """
@@ -360,6 +388,7 @@ class FleetSettings:
     vault_password_file: Path | None = None
     signed_catalogue: SignedCatalogue | None = None
     state_database: PostgresqlState | None = None
+    engine: Literal["embedded"] | TemporalCluster = "embedded"
     advisories: tuple[AdvisoryFeed, ...] = ()
     sla_tiers: Mapping[str, SlaTier] = field(default_factory=dict)
     freeze_days: tuple[FreezeDays, ...] = ()
