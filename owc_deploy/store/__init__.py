@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from owc_deploy.errors import StateError
+from owc_deploy.errors import Holder, StateError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.fleet.secrets import read_secret
 from owc_deploy.store.actor import this_actor
@@ -63,6 +63,12 @@ class Store:
             take_over=take_over,
             narrate=narrate or leases.LOGGER.warning,
         )
+
+    def holder(self, name: str) -> Holder | None:
+        """Return who holds a lease now, `None` when nobody does."""
+        from owc_deploy.store import leases  # noqa: PLC0415
+
+        return leases.holder_of(self._database, name, self._clock())
 
 
 def warm_up() -> None:

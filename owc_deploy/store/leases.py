@@ -330,3 +330,12 @@ def _by_holder(taken_over: Iterable[TakenOver]) -> list[tuple[list[str], TakenOv
     for each in taken_over:
         groups.setdefault((each.fencing_token, each.why), []).append(each)
     return [([each.name for each in group], group[0]) for group in groups.values()]
+
+
+def holder_of(database: Database, name: str, now: datetime) -> Holder | None:
+    """Return who holds a name at this time, `None` when nobody does."""
+    with database.reading() as connection:
+        query = select(leases).where(leases.c.name == name)
+        rows = connection.execute(query).mappings().all()
+    held, _ = judge(rows, now, take_over=False)
+    return held[0] if held else None
