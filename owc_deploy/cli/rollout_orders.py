@@ -14,6 +14,7 @@ from owc_deploy.cli.rollout_walk import (
     EXIT_HALTED,
     choose,
     current_report,
+    engine_of,
     finish,
     walk_on,
     walk_options,
@@ -49,6 +50,7 @@ def pause_command(rollout_id: str, reason: str, fleet_root: Path, output_format:
     store = open_fleet_store(fleet)
     chosen = choose(store, rollout_id)
     _order(store, chosen, orders.pause(read(store, chosen), reason))
+    engine_of(fleet, store).wake(chosen)
     document = current_report(fleet, store, read(store, chosen))
     print_json(document) if output_format == "json" else print_report(document)
     return 0
@@ -175,6 +177,8 @@ def abort_command(
         standing = read(store, chosen)
         if not standing.is_over:
             standing, _ = walk_on(session, store, chosen, patience=None, take_over=take_over)
+        else:
+            engine_of(session.fleet, store).wake(chosen)
     document = current_report(session.fleet, store, standing)
     print_json(document) if output_format == "json" else print_report(document)
     return 1 if any(word.startswith("undo-") for word in document["counts"]) else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,7 +44,7 @@ class Still:
     def fleet(self) -> Fleet:
         return self.documents
 
-    def catalogue(self, fleet: Fleet) -> Catalogue:
+    def catalogue(self, _: Fleet) -> Catalogue:
         return self.offered
 
 
@@ -98,7 +98,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path) -> Bench:
     place = SiteServers(("web2",), ("web2",))
     made = fleet(
         manifest("altena"),
@@ -120,7 +120,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     begin(store, Rollout(ID, "test", started, "anna", "locks", rings, limits=settings.rollouts))
     found = Bench(tmp_path / "h.sqlite3", made, simulated, clock, store)
     found.worker().begin(ID, WALK, take_over=False)
-    yield found
+    return found
 
 
 def changes(bench: Bench) -> int:
@@ -302,7 +302,7 @@ def test_a_batch_that_failed_for_good_is_told_of_every_site(bench: Bench) -> Non
     assert bench.outcomes()["bergen"] == "unreachable"
 
     class Broken(FleetSimulator):
-        def probe(self, *given: object, **named: object) -> object:
+        def probe(self, *_: object, **__: object) -> object:
             raise ExecutionError("no Ansible here")
 
     worker = bench.worker()
