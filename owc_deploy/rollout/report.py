@@ -21,7 +21,7 @@ def report(standing: Standing, decision: Decision, walked_by: str) -> dict[str, 
     """
     rollout = standing.rollout
     state: str = standing.state
-    waiting = isinstance(decision, Wait)
+    waiting = isinstance(decision, Wait) and not standing.is_under_way
     if state == "running" and not walked_by:
         state = "waiting" if waiting else "interrupted"
     if state in {"halted", "aborted"} and not isinstance(decision, Stand) and not walked_by:
@@ -81,7 +81,7 @@ def _site(site: SiteStanding) -> dict[str, Any]:
 
 def word_of(site: SiteStanding) -> str:
     """Return one word for a site: `pending`, `under-way`, `undone`, or its outcome."""
-    if site.is_intended or site.is_undo_intended:
+    if site.is_under_way:
         return "under-way"
     if site.undo is not None:
         return "undone" if site.undo in GOOD else f"undo-{site.undo}"
