@@ -57,10 +57,12 @@ class TemporalEngine:
             )
         seen = standing.number
         asyncio.run(self._start(standing.rollout, take_over=take_over))
-        self.tell(
-            f"Temporal walks rollout {rollout_id}; stopping to follow it here does not stop it"
-        )
-        return self._follow(standing, seen, patience)
+        self.tell(f"Temporal walks rollout {rollout_id}; here it is only followed")
+        try:
+            return self._follow(standing, seen, patience)
+        except KeyboardInterrupt:
+            self.tell(f"rollout {rollout_id} goes on; next: owc-deploy rollout watch {rollout_id}")
+            raise
 
     def wake(self, rollout_id: str) -> None:
         """See `Engine.wake`. Where it cannot be woken it looks by itself before it begins more."""
