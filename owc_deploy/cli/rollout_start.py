@@ -157,6 +157,8 @@ def start_command(
             refuse_taken(store, rollout)
         for lock in renewed:
             write_lock(session.fleet, lock)
+        if renewed and session.fleet.settings.engine != "embedded":
+            narrate("commit and push the renewed locks now: workers wait until they have them")
         begin(store, rollout)
         started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
         if started is not None:

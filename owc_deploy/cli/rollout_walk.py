@@ -247,5 +247,6 @@ def choose(store: Store, rollout_id: str) -> str:
 def current_report(fleet: Fleet, store: Store, standing: Standing) -> dict[str, Any]:
     """Return how far a rollout is, and what it would do now."""
     decision = decide(standing, calendar_of(fleet), now())
-    walker = engine_of(fleet, store).walker(standing.rollout.rollout_id)
+    engine = engine_of(fleet, store)
+    walker = "" if standing.is_over else engine.walker(standing.rollout.rollout_id)
     return report(standing, decision, walker)

@@ -111,15 +111,15 @@ def _soaked(ring: RolloutRing, standing: Standing, moment: datetime) -> Decision
     waits: list[Wait] = []
     for site in state.unchecked.values():
         missed_at = standing.sites[site.site].checked_at
-        if site.site in standing.being_checked:
-            waits.append(Wait(moment + UNDER_WAY, f"ring {ring.name} is looked at after its soak"))
-        elif missed_at is not None and standing.retry_at(missed_at) > moment:
+        if missed_at is not None and standing.retry_at(missed_at) > moment:
             why = f"{site.server} is looked at again, it was not reached"
             waits.append(Wait(standing.retry_at(missed_at), why))
         else:
             due.append(site)
     if due:
         return CheckRing(ring.name, tuple(sorted(due, key=standing.order)))
+    if standing.being_checked:
+        waits.append(Wait(moment + UNDER_WAY, f"ring {ring.name} is looked at after its soak"))
     if waits:
         return min(waits, key=lambda wait: wait.until)
     # Also where none is good it is written down that it was looked at.

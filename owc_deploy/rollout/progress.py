@@ -95,7 +95,7 @@ class RingStanding:
     sites have begun at the end of each wave. `lost_servers` were tried as often as they are, with
     sites left. Of its sites, `fresh` are those that have not begun, in the ring's order;
     `unsettled` those that have and are not settled; `failing` those that count against its budget;
-    `unchecked` those that are good and are still to be looked at.
+    `unchecked` those that are good, and still to be looked at by somebody.
     """
 
     wave_ends: tuple[int, ...]
@@ -115,7 +115,6 @@ class RingStanding:
         fresh = self.fresh.setdefault((site.sla_tier, site.supplier), {})
         keep(fresh, site, wanted=not state.has_begun)
         keep(self.unsettled, site, wanted=state.has_begun and not state.is_settled)
-        keep(self.unchecked, site, wanted=state.is_good and not state.is_checked)
         for kind, sites in self.failing.items():
             keep(sites, site, wanted=state.counts_as == kind)
 

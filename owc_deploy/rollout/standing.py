@@ -95,7 +95,9 @@ class Standing:
         Of everything else that somebody intended and never ended, nobody is at it any more. A site
         that had its turn and was left before anything was intended has it again before new ones.
         """
-        self.being_checked = frozenset(checking)
+        self.being_checked, before = frozenset(checking), self.being_checked
+        for name in self.being_checked ^ before:
+            self._sort_in(name)
         for name in {*self.under_way, *changing, *undoing}:
             standing = self.sites[name]
             standing.is_intended = name in changing
@@ -142,7 +144,10 @@ class Standing:
     def _sort_in(self, name: str) -> None:
         """Put a site where it belongs; called after whatever happened to it."""
         site, state = self._places[name], self.sites[name]
-        self.rings[self._ring_of[name]].sort_in(site, state)
+        ring = self.rings[self._ring_of[name]]
+        ring.sort_in(site, state)
+        is_unchecked = state.is_good and not state.is_checked and name not in self.being_checked
+        keep(ring.unchecked, site, wanted=is_unchecked)
         keep(self.under_way, site, wanted=state.is_under_way)
         lane = self._to_undo.setdefault(site.supplier, {})
         keep(lane, site, wanted=self._is_to_undo(name))

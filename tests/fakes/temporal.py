@@ -66,6 +66,13 @@ class DevelopmentServer:
             self.process.kill()
             self.process.wait()
 
+    def lose(self) -> None:
+        """Be killed, and start again without knowing anything."""
+        self.kill()
+        for path in self.folder.glob("temporal.sqlite3*"):
+            path.unlink()
+        self.start()
+
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"

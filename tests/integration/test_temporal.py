@@ -35,7 +35,7 @@ from owc_deploy.rollout.temporal.workflows import RingWorkflow, RolloutWorkflow
 from owc_deploy.store import Store
 from owc_deploy.store.chain import verify_chain
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
 
 
 def wait_for(what: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
@@ -314,7 +314,7 @@ def test_a_soak_is_a_timer_that_needs_no_worker(bench: Bench) -> None:
 
 @pytest.mark.parametrize("bench", [{"places": {"web4": "delft"}}], indirect=True)
 def test_only_workers_of_a_place_go_to_its_servers(bench: Bench) -> None:
-    near = bench.worker(places=("default",), timing=replace(SHORT, start=1.0))
+    near = bench.worker(places=("default",), timing=replace(SHORT, start=0.5))
     rollout_id = bench.begin(allowed_unreachable=8)
     standing, stopped = bench.walk(rollout_id)
     there = [site.site for site in standing.rollout.sites if site.place == "delft"]
@@ -379,6 +379,26 @@ def test_a_worker_that_is_asked_to_stop_finishes_first(bench: Bench) -> None:
     bench.worker()
     wait_for(lambda: bench.engine.walker(rollout_id) == "")
     walking.join(WAIT_SECONDS)
+    bench.no_site_was_changed_twice()
+
+
+def test_all_of_temporal_may_be_lost(bench: Bench) -> None:
+    bench.worker()
+    servers = bench.province.servers
+    rollout_id = bench.begin()
+    walking = bench.walking(rollout_id)
+    wait_for(lambda: bench.events(rollout_id, "ring-ended"))
+    servers.gate.clear()
+    wait_for(lambda: servers.working)
+    bench.temporal.lose()
+    servers.gate.set()
+    assert bench.engine.walker(rollout_id) == ""
+    # Whoever followed it gives up, or follows the new workflow: both is right.
+    standing, stopped = bench.walk(rollout_id)
+    walking.join(WAIT_SECONDS)
+    assert stopped == Stand("done", "")
+    assert set(ended(standing).values()) == {"changed"}
+    assert len(bench.events(rollout_id, "walk-begun")) == 2
     bench.no_site_was_changed_twice()
 
 

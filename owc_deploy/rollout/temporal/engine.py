@@ -45,8 +45,6 @@ class TemporalEngine:
         self, tools: Tools, rollout_id: str, *, patience: timedelta | None, take_over: bool
     ) -> tuple[Standing, Wait | Stand]:
         """See `Engine.walk`. The rollout goes on whether or not somebody follows it here."""
-        # The servers are the workers' from here on.
-        tools.executor.close()
         standing = read(self.store, rollout_id)
         holder = self.store.holder(f"rollout/{rollout_id}")
         if holder is not None and not standing.workflow and not take_over:
@@ -55,12 +53,20 @@ class TemporalEngine:
                 hint="let it end; or the same command with --take-over",
                 held=(holder,),
             )
+        decision = decide(standing, self._calendar, self.now())
+        if isinstance(decision, Stand) and not standing.is_under_way:
+            # Whoever comes by every quarter of an hour leaves no trace of finding nothing to do.
+            return standing, decision
+        # The servers are the workers' from here on.
+        tools.executor.close()
         seen = standing.number
         asyncio.run(self._start(standing.rollout, take_over=take_over))
-        self.tell(
-            f"Temporal walks rollout {rollout_id}; stopping to follow it here does not stop it"
-        )
-        return self._follow(standing, seen, patience)
+        self.tell(f"Temporal walks rollout {rollout_id}; here it is only followed")
+        try:
+            return self._follow(standing, seen, patience)
+        except KeyboardInterrupt:
+            self.tell(f"rollout {rollout_id} goes on; next: owc-deploy rollout watch {rollout_id}")
+            raise
 
     def wake(self, rollout_id: str) -> None:
         """See `Engine.wake`. Where it cannot be woken it looks by itself before it begins more."""
@@ -82,6 +88,11 @@ class TemporalEngine:
         except (EngineError, SecretError) as error:
             return f"Temporal, as far as is known ({error.message})"
         return f"Temporal, workflow {rollout_id}" if walks else ""
+
+    @property
+    def _calendar(self) -> Calendar:
+        settings = self.fleet.settings
+        return Calendar(settings.sla_tiers, settings.freeze_days)
 
     async def _start(self, rollout: Rollout, *, take_over: bool) -> None:
         client = await connect(self.fleet)
@@ -148,8 +159,7 @@ class TemporalEngine:
         """Tell what happens until it stands still."""
         rollout_id = standing.rollout.rollout_id
         journal = StoreJournal(self.store, rollout_id)
-        settings = self.fleet.settings
-        calendar = Calendar(settings.sla_tiers, settings.freeze_days)
+        calendar = self._calendar
         look = 0
         while True:
             look += 1

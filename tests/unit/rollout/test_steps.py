@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from owc_deploy.fleet.models import FreezeDays, RolloutLimits, SlaTier, Window
 from owc_deploy.rollout.decide import UNDER_WAY, Calendar
 from owc_deploy.rollout.models import (
+    CheckRing,
     End,
     EndRing,
     Event,
@@ -181,6 +182,45 @@ def test_a_soaked_ring_is_looked_at_server_by_server() -> None:
     rest = NewEvent("ring-checked", body={**seen, "sites": ["b"]})
     stands = standing(soaking, *events, NewEvent("ring-checked", body=seen), rest)
     assert step(stands, "canary", later) == Note(EndRing("canary"))
+
+
+def test_a_ring_of_which_nothing_is_good_is_not_looked_at() -> None:
+    soaking = rollout(ring("canary", site("a"), soak_seconds=60, allowed_failed=1))
+    stands = standing(
+        soaking, ended("a", "failed"), NewEvent("ring-settled", body={"ring": "canary"})
+    )
+    found = step(stands, "canary", timedelta(minutes=1))
+    assert found == Note(CheckRing("canary", ()))
+    (noted_down,) = noted(found.decision)
+    stands.learn([Event(noted_down.kind, "", noted_down.body, BEGINS, "test", 3)])
+    assert step(stands, "canary", timedelta(minutes=1)) == Note(EndRing("canary"))
+
+
+def test_a_ring_that_is_tried_again_is_looked_at_anew() -> None:
+    soaking = rollout(ring("canary", site("a"), site("b", "web2"), soak_seconds=60))
+    settled = NewEvent("ring-settled", body={"ring": "canary"})
+    look = {"ring": "canary", "sites": ["a"], "problems": {}}
+    gone = {"b": {"outcome": "failed", "message": "gone"}}
+    events = [intended("a"), ended("a"), intended("b"), ended("b"), settled]
+    events += [
+        NewEvent("ring-checked", body=look),
+        NewEvent("ring-checked", body={**look, "sites": ["b"], "problems": gone}),
+        NewEvent("sites-retried", body={"sites": ["b"], "why": ""}),
+        # One that was begun before.
+        NewEvent("ring-checked", body=look),
+        ended("b", "ok"),
+        settled,
+    ]
+    looks = step(standing(soaking, *events), "canary", timedelta(minutes=1)).batches
+    assert [batch.sites for batch in looks] == [("a",), ("b",)]
+
+
+def test_a_batch_that_was_left_before_it_was_begun_is_begun_again_before_others() -> None:
+    one = rollout(ring("canary", site("a"), site("b"), site("c")), sites_at_once=1)
+    stands = under_way(standing(one), changing=["a"])
+    assert step(under_way(stands), "canary").batches[0].sites == ("a",)
+    stands.learn([Event("sites-retried", "", {"sites": ["a"]}, BEGINS, "test", 1)])
+    assert isinstance(step(under_way(stands, changing=["a"]), "canary"), Wait)
 
 
 def test_undoing_keeps_to_the_caps_and_waits_for_what_is_under_way() -> None:
