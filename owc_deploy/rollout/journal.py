@@ -77,8 +77,8 @@ def _refuse(taken: Mapping[str, str]) -> None:
     if taken:
         other = min(taken.values())
         raise UsageError(
-            f"{len(taken)} of its sites ({min(taken)} ...) are in rollout {other}, which is not over",
-            context="a site is in one rollout at a time",
+            f"{len(taken)} of its sites ({min(taken)} ...) are in rollout {other}",
+            context="it is not over, and a site is in one rollout at a time",
             hint=f"owc-deploy rollout status {other}; or the same command with --supersede",
         )
 
