@@ -21,9 +21,11 @@ def report(standing: Standing, decision: Decision, walked_by: str) -> dict[str, 
     """
     rollout = standing.rollout
     state: str = standing.state
-    waiting = isinstance(decision, Wait) and not standing.is_under_way
+    # Where nobody walks it, what somebody has under way is what they left behind.
+    left = standing.is_under_way and not walked_by
+    wait = decision if isinstance(decision, Wait) and not left else None
     if state == "running" and not walked_by:
-        state = "waiting" if waiting else "interrupted"
+        state = "waiting" if wait else "interrupted"
     if state in {"halted", "aborted"} and not isinstance(decision, Stand) and not walked_by:
         state = "interrupted"
     return {
@@ -40,8 +42,8 @@ def report(standing: Standing, decision: Decision, walked_by: str) -> dict[str, 
             else None
         ),
         "state": state,
-        "why": decision.why if isinstance(decision, Wait) else standing.why,
-        "waits_until": _text(decision.until) if isinstance(decision, Wait) else None,
+        "why": wait.why if wait else standing.why,
+        "waits_until": _text(wait.until) if wait else None,
         "walked_by": walked_by,
         "counts": dict(Counter(word_of(site) for site in standing.sites.values())),
         "rings": [_ring(ring, standing) for ring in rollout.rings],

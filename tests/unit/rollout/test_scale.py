@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, time, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from fakes.walking import FakeClock, MemoryJournal, ScriptedHands
-from unit.rollout.examples import done, rollout, site
+from unit.rollout.examples import rollout, site
 
 from owc_deploy.fleet.models import FreezeDays, RolloutLimits, SlaTier, Window
-from owc_deploy.rollout.models import NewEvent, Rollout, RolloutRing, Stand, Wait
+from owc_deploy.rollout.models import Rollout, RolloutRing, Stand
 from owc_deploy.rollout.rings import wave_sizes
 from owc_deploy.rollout.standing import Standing
-from owc_deploy.rollout.steps import Batch, EnterRing, Note, Work, next_step
 from owc_deploy.rollout.turns import Calendar
-from owc_deploy.rollout.walk import noted, walk
+from owc_deploy.rollout.walk import walk
 
 SIZES = (250, 500, 1000)
 # Twice the sites may cost this much more: a little is left for what rounding does to waves.
@@ -115,62 +113,5 @@ def looked_at(number: int, *, fails: bool) -> int:
 @pytest.mark.parametrize("fails", [False, True], ids=["to its end", "halted and undone"])
 def test_decisions_look_at_the_sites_they_are_about(fails: bool) -> None:
     counts = [looked_at(number, fails=fails) for number in SIZES]
-    assert_linear(counts)
-    assert counts[-1] < 60 * SIZES[-1], counts
-
-
-def stepped_over(number: int) -> int:
-    """As `looked_at`, for an engine with several batches at once, one of which ends after another.
-
-    Every ring is soaked, and nothing waits for a window.
-    """
-    made = many_sites(number)
-    rings = tuple(replace(each, soak_seconds=60) for each in made.rings)
-    standing = Standing(replace(made, rings=rings))
-    places = {each.site: each for each in made.sites}
-    standing.sites = Counting(standing.sites)
-    clock = FakeClock()
-    journal = MemoryJournal(clock)
-    in_flight: list[Batch] = []
-    walked = ""
-    while True:
-        standing.learn(journal.events(after=standing.number))
-        names = {
-            doing: frozenset(
-                name for batch in in_flight if batch.doing == doing for name in batch.sites
-            )
-            for doing in ("change", "undo", "check")
-        }
-        standing.take_as_under_way(
-            changing=names["change"], undoing=names["undo"], checking=names["check"]
-        )
-        step = next_step(standing, Calendar({}, ()), clock.now(), walked)
-        match step:
-            case Note(decision):
-                journal.append(*noted(decision))
-                continue
-            case EnterRing(walked):
-                continue
-            case Work(batches):
-                in_flight += batches
-                continue
-            case Stand():
-                assert step.state == "done"
-                return standing.sites.count
-            case Wait(until) if not in_flight:
-                clock.sleep_until(until)
-        if not in_flight:
-            walked = ""
-            continue
-        batch = in_flight.pop(0)
-        if batch.doing == "check":
-            body = {"ring": batch.ring, "sites": list(batch.sites), "problems": {}}
-            journal.append(NewEvent("ring-checked", body=body))
-        else:
-            journal.append(*done(*(places[name] for name in batch.sites)))
-
-
-def test_steps_look_at_the_sites_they_are_about() -> None:
-    counts = [stepped_over(number) for number in SIZES]
     assert_linear(counts)
     assert counts[-1] < 60 * SIZES[-1], counts
