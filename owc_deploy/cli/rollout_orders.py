@@ -13,6 +13,7 @@ from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.rollout_walk import (
     choose,
     current_report,
+    engine_of,
     exit_code,
     finish,
     telling_journal,
@@ -53,6 +54,7 @@ def pause_command(rollout_id: str, reason: str, fleet_root: Path, output_format:
     chosen = choose(store, rollout_id)
     standing = read(store, chosen)
     _order(fleet, store, standing, orders.pause(standing, reason))
+    engine_of(fleet, store).wake(chosen)
     print_reports([current_report(fleet, store, read(store, chosen))], output_format)
     return 0
 
@@ -169,6 +171,8 @@ def abort_command(
         standing = read(store, chosen)
         if not standing.is_over:
             standing, _ = walk_on(session, store, chosen, patience=None, take_over=take_over)
+        else:
+            engine_of(session.fleet, store).wake(chosen)
     document = current_report(session.fleet, store, standing)
     print_reports([document], output_format)
     return 1 if any(word.startswith("undo-") for word in document["counts"]) else 0

@@ -13,7 +13,7 @@ from owc_deploy.catalogue.relock import relock, write_lock
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
-from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
+from owc_deploy.cli.rollout_walk import engine_of, finish, nothing_to_do, walk_on, walk_options
 from owc_deploy.cli.session import Session, now, open_session, operator
 from owc_deploy.cli.tell import job_link, notifier, rollout_notice
 from owc_deploy.cli.update import narrate_relocked
@@ -29,6 +29,7 @@ from owc_deploy.rollout.apply import RELEASING, check_plan
 from owc_deploy.rollout.journal import StoreJournal, begin, read, refuse_taken
 from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
 from owc_deploy.rollout.observe import check_sites
+from owc_deploy.rollout.ports import Engine
 from owc_deploy.rollout.rings import rollout_rings
 from owc_deploy.store import Store, open_fleet_store
 
@@ -151,11 +152,13 @@ def start_command(
             return nothing_to_do(rollout, plan, output_format)
         confirm("Start this rollout?", yes=yes)
         if supersede:
-            _supersede(store, rollout)
+            _supersede(engine_of(session.fleet, store), store, rollout)
         else:
             refuse_taken(store, rollout)
         for lock in renewed:
             write_lock(session.fleet, lock)
+        if renewed and session.fleet.settings.engine != "embedded":
+            narrate("commit and push the renewed locks now: workers wait until they have them")
         begin(store, rollout)
         started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
         if started is not None:
@@ -263,11 +266,12 @@ def _tell_left_out(plan: Plan) -> None:
             narrate(f"{site.site} is in no ring: it is left to `owc-deploy apply {site.site}`")
 
 
-def _supersede(store: Store, rollout: Rollout) -> None:
+def _supersede(engine: Engine, store: Store, rollout: Rollout) -> None:
     ours = {site.site for site in rollout.sites}
     for rollout_id in store.rollouts.identifiers(unfinished=True):
         standing = read(store, rollout_id)
         if ours & standing.sites.keys() and standing.state != "aborted":
             why = f"superseded by {rollout.rollout_id}"
             StoreJournal(store, rollout_id).append(*orders.abort(standing, why))
+            engine.wake(rollout_id)
             narrate(f"rollout {rollout_id} is aborted: {why}")

@@ -36,9 +36,16 @@ class StoreJournal:
 
     def append(self, *events: NewEvent) -> None:
         """See `Journal.append`."""
+        self._append(events, None)
+
+    def append_after(self, newest: int, *events: NewEvent) -> bool:
+        """Append if the newest event has this number still; return whether it had."""
+        return self._append(events, newest)
+
+    def _append(self, events: Sequence[NewEvent], newest: int | None) -> bool:
         ended = next((str(e.body["word"]) for e in events if e.kind in _ENDING), "")
         entries = (_entry(event, self._rollout_id) for event in events)
-        self._store.rollouts.append(self._rollout_id, *entries, ended=ended)
+        return self._store.rollouts.append(self._rollout_id, *entries, ended=ended, newest=newest)
 
     def events(self, *, after: int = 0) -> Sequence[Event]:
         """See `Journal.events`."""

@@ -64,6 +64,7 @@ def _site(fleet: Fleet, name: str) -> RolloutSite:
         documents_sha256=documents_sha256(fleet, name),
         sla_tier=fleet.settings.tier_of(manifest).name,
         supplier=server.supplier,
+        place=server.place,
     )
 
 

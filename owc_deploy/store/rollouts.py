@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from owc_deploy.plan.specification import canonical_json
 from owc_deploy.store.audit import AuditEntry, AuditLog, NewEntry
 from owc_deploy.store.database import Database
-from owc_deploy.store.tables import rollout_sites, rollouts
+from owc_deploy.store.tables import audit_log, rollout_sites, rollouts
 from owc_deploy.store.times import as_text
 
 
@@ -58,14 +58,23 @@ class Rollouts:
         with self._database.reading() as connection:
             return _taken(connection, sites)
 
-    def append(self, rollout_id: str, *entries: NewEntry, ended: str = "") -> None:
-        """Add events, all or none; `ended` says that the rollout is over with them."""
+    def append(
+        self, rollout_id: str, *entries: NewEntry, ended: str = "", newest: int | None = None
+    ) -> bool:
+        """Add events, all or none; `ended` says that the rollout is over with them.
+
+        With `newest` they are added only while the rollout's newest event has that number: what was
+        decided from the events up to it is then still so. Returns whether they were added.
+        """
         with self._database.writing() as connection:
+            if newest is not None and newest != _newest(connection, rollout_id):
+                return False
             self._audit.append_within(connection, *entries)
             if ended:
                 connection.execute(
                     update(rollouts).where(rollouts.c.rollout_id == rollout_id).values(ended=ended)
                 )
+        return True
 
     def entries(self, rollout_id: str, *, after: int = 0) -> Iterator[AuditEntry]:
         """Yield the events of a rollout, oldest first."""
@@ -86,6 +95,11 @@ class Rollouts:
             query = query.where(rollouts.c.ended.is_(None))
         with self._database.reading() as connection:
             return tuple(connection.execute(query).scalars())
+
+
+def _newest(connection: Connection, rollout_id: str) -> int:
+    query = select(func.max(audit_log.c.number)).where(audit_log.c.rollout_id == rollout_id)
+    return int(connection.execute(query).scalar() or 0)
 
 
 def _taken(connection: Connection, sites: Iterable[str]) -> dict[str, str]:

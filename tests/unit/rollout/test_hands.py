@@ -513,4 +513,4 @@ def test_nothing_to_look_at_is_nothing_wrong() -> None:
     bench = once_live()
     bench.hands.check(bench.standing, "all", ())
     assert bench.calls() == []
-    assert bench.journal.written[-1].body == {"ring": "all", "problems": {}}
+    assert bench.journal.written[-1].body == {"ring": "all", "sites": [], "problems": {}}
