@@ -13,7 +13,13 @@ from owc_deploy.catalogue.relock import relock, write_lock
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
-from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
+from owc_deploy.cli.rollout_walk import (
+    finish,
+    nothing_to_do,
+    telling_journal,
+    walk_on,
+    walk_options,
+)
 from owc_deploy.cli.session import Session, now, open_session, operator
 from owc_deploy.cli.tell import job_link, notifier, rollout_notice
 from owc_deploy.cli.update import narrate_relocked
@@ -26,7 +32,7 @@ from owc_deploy.plan.models import Plan
 from owc_deploy.rollout import aims, orders
 from owc_deploy.rollout.aims import Aim
 from owc_deploy.rollout.apply import RELEASING, check_plan
-from owc_deploy.rollout.journal import StoreJournal, begin, read, refuse_taken
+from owc_deploy.rollout.journal import begin, read, refuse_taken
 from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.rollout.rings import rollout_rings
@@ -151,7 +157,7 @@ def start_command(
             return nothing_to_do(rollout, plan, output_format)
         confirm("Start this rollout?", yes=yes)
         if supersede:
-            _supersede(store, rollout)
+            _supersede(session.fleet, store, rollout)
         else:
             refuse_taken(store, rollout)
         for lock in renewed:
@@ -263,11 +269,15 @@ def _tell_left_out(plan: Plan) -> None:
             narrate(f"{site.site} is in no ring: it is left to `owc-deploy apply {site.site}`")
 
 
-def _supersede(store: Store, rollout: Rollout) -> None:
-    ours = {site.site for site in rollout.sites}
-    for rollout_id in store.rollouts.identifiers(unfinished=True):
-        standing = read(store, rollout_id)
-        if ours & standing.sites.keys() and standing.state != "aborted":
-            why = f"superseded by {rollout.rollout_id}"
-            StoreJournal(store, rollout_id).append(*orders.abort(standing, why))
-            narrate(f"rollout {rollout_id} is aborted: {why}")
+def _supersede(fleet: Fleet, store: Store, rollout: Rollout) -> None:
+    """Abort the rollouts that have sites of this one.
+
+    Raises UsageError, before any is aborted, when one still brings sites back.
+    """
+    taken = store.rollouts.taken(site.site for site in rollout.sites)
+    others = [read(store, rollout_id) for rollout_id in sorted(set(taken.values()))]
+    why = f"superseded by {rollout.rollout_id}"
+    events = [orders.supersede(other, why) for other in others]
+    for other, aborted in zip(others, events, strict=True):
+        telling_journal(fleet, store, other.rollout).append(*aborted)
+        narrate(f"rollout {other.rollout.rollout_id} is aborted: {why}")
