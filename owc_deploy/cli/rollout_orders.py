@@ -110,7 +110,7 @@ def resume_command(
                 standing, stopped = walk_on(
                     session, store, each, patience=patience, take_over=take_over
                 )
-                codes.append(exit_code(stopped, detailed=detailed_exitcode))
+                codes.append(exit_code(standing, stopped, detailed=detailed_exitcode))
                 documents.append(current_report(session.fleet, store, standing))
             print_reports(documents, output_format)
             return max(codes)

@@ -189,14 +189,17 @@ def finish(
 ) -> int:
     """Say how a rollout stopped, and return the exit code."""
     print_reports([current_report(fleet, store, standing)], output_format)
-    return exit_code(stopped, detailed=detailed)
+    return exit_code(standing, stopped, detailed=detailed)
 
 
-def exit_code(stopped: Wait | Stand, *, detailed: bool) -> int:
-    """Return the exit code of a rollout that stopped so."""
-    if isinstance(stopped, Wait):
+def exit_code(standing: Standing, stopped: Wait | Stand, *, detailed: bool) -> int:
+    """Return the exit code of a rollout that stopped so.
+
+    One that was halted and waits to undo something is halted all the same.
+    """
+    if standing.state == "running" and isinstance(stopped, Wait):
         return EXIT_CHANGES if detailed else 0
-    return {"done": 0, "incomplete": 1}.get(stopped.state, EXIT_HALTED)
+    return {"done": 0, "incomplete": 1}.get(standing.state, EXIT_HALTED)
 
 
 def nothing_to_do(rollout: Rollout, plan: Plan, output_format: str) -> int:

@@ -231,3 +231,57 @@ def test_a_newer_rollout_takes_the_place_of_one_that_waits(desk: Desk) -> None:
     assert document["state"] == "done"
     states = [each["state"] for each in desk.json("list")["rollouts"]]
     assert states == ["done", "aborted"]
+
+
+def halted_while_undoing(desk: Desk) -> None:
+    """Halt a rollout, with altena's server lost before altena is brought back."""
+    desk.owc("start", "--yes")
+    rings = (Ring("canary"), Ring("all", undo_since="canary"))
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0", rings=rings)
+    desk.servers.script("heusden", "failed", "the disk is full")
+    rollback = desk.servers.rollback
+
+    def lost(*arguments: Any, **more: Any) -> Any:
+        desk.servers.servers["web1"].unreachable = "no route"
+        return rollback(*arguments, **more)
+
+    desk.patch.setattr(desk.servers, "rollback", lost)
+    desk.code = desk.owc("start", "--yes")
+    desk.patch.setattr(desk.servers, "rollback", rollback)
+
+
+def test_a_halt_that_waits_to_undo_is_no_success(desk: Desk) -> None:
+    halted_while_undoing(desk)
+    assert desk.code == 6
+    assert desk.owc("status") == 6
+    assert desk.owc("resume", "--scheduled", "--yes") == 6
+
+
+def test_what_undoes_is_not_superseded_halfway(desk: Desk) -> None:
+    halted_while_undoing(desk)
+    assert desk.owc("start", "--supersede", "--yes") == 2
+    assert "rollout resume" in desk.said
+    assert "is aborted" not in desk.said
+    later = now() + timedelta(minutes=2)
+    desk.servers.servers["web1"].unreachable = ""
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: later)
+    document = desk.json("resume", "--yes")
+    assert document["counts"] == {"undone": 2, "failed": 1}
+
+
+def test_an_abort_that_was_cut_off_while_it_undid_is_resumed(desk: Desk) -> None:
+    desk.owc("start", "--yes")
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0")
+    desk.servers.script("bergen", "failed", "the disk is full")
+    desk.owc("start", "--yes")
+
+    def killed(*arguments: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with desk.patch.context() as patch:
+        patch.setattr(desk.servers, "rollback", killed)
+        assert desk.owc("abort", "--undo-since", "canary", "--yes") == 130
+    assert desk.owc("status") == 6
+    assert "Next: owc-deploy rollout resume" in desk.stdout
+    assert desk.json("resume", "--yes")["state"] == "aborted"
+    assert desk.live() == dict.fromkeys(SITES, "1.0.0")
