@@ -47,6 +47,7 @@ def to_block(
     concerned = _sites_with(fleet, sites, lambda artefact: artefact.name == block)
     if not concerned:
         raise UsageError(f"no site has {block} locked", hint="owc-deploy outdated")
+    _require_listed(catalogue, block)
     narrowed = _without(
         catalogue, block, lambda release: not wanted.allows(parse_version(release.version))
     )
@@ -110,7 +111,8 @@ def off_advisory(
         if has_it(artefact.name, artefact.version)
     )
     narrowed = catalogue
-    for block in blocks:
+    for block in sorted(blocks):
+        _require_listed(catalogue, block)
         narrowed = _without(narrowed, block, lambda r, b=block: has_it(b, r.version))  # type: ignore[misc]
     return Aim(f"the fix of {advisory} in {', '.join(sorted(blocks))}", concerned, narrowed, blocks)
 
@@ -125,11 +127,18 @@ def _sites_with(
     )
 
 
+def _require_listed(catalogue: Catalogue, block: str) -> None:
+    """Raise UsageError where a block is locked that the catalogue does not list any more."""
+    if block not in catalogue.blocks:
+        raise UsageError(
+            f"the catalogue has no {block}, so nothing can take its place",
+            hint="owc-deploy catalogue list",
+        )
+
+
 def _without(
     catalogue: Catalogue, block: str, unwanted: Callable[[BlockRelease], bool]
 ) -> Catalogue:
-    listed = catalogue.blocks.get(block)
-    if listed is None:
-        return catalogue
+    listed = catalogue.blocks[block]
     kept = tuple(release for release in listed.releases if not unwanted(release))
     return replace(catalogue, blocks={**catalogue.blocks, block: replace(listed, releases=kept)})

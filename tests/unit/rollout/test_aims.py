@@ -103,3 +103,11 @@ def test_what_concerns_no_site_is_refused(impossible: object) -> None:
     assert callable(impossible)
     with pytest.raises(UsageError):
         impossible()
+
+
+def test_a_block_that_the_catalogue_does_not_list_any_more_is_refused() -> None:
+    unlisted = replace(catalogue(), blocks={})
+    with pytest.raises(UsageError, match="the catalogue has no news"):
+        aims.to_block(two_sites(), unlisted, ALL, "news", "^2.0")
+    with pytest.raises(UsageError, match="the catalogue has no news"):
+        aims.off_advisory(two_sites(), unlisted, ALL, "WF-9", [finding("1.0.0")])
