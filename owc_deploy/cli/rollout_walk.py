@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ from owc_deploy.cli.view import can_ask, narrate, plain
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import Fence, Plan, SiteOutcome
+from owc_deploy.plan.windows import HORIZON
 from owc_deploy.rollout.decide import Calendar, decide
 from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
@@ -33,6 +35,8 @@ from owc_deploy.store.models import Intent
 
 EXIT_HALTED = 6
 EXIT_CHANGES = 10
+# Nothing waits for longer.
+_MOST_MINUTES = HORIZON / timedelta(minutes=1)
 
 
 class SystemClock:
@@ -158,7 +162,7 @@ def walk_options(function: Function) -> Function:
     for option in (
         click.option(
             "--patience",
-            type=click.FloatRange(min=0),
+            type=click.FloatRange(min=0, max=_MOST_MINUTES),
             metavar="MINUTES",
             callback=_patience,
             help="Stop where it would wait for longer; without a terminal 0, else for ever.",
@@ -175,6 +179,8 @@ def _patience(
     del context, parameter
     if minutes is None:
         return None if can_ask() else timedelta(0)
+    if math.isnan(minutes):
+        raise click.BadParameter("it is no number")
     return timedelta(minutes=minutes)
 
 
