@@ -46,17 +46,25 @@ _LEFT_ALONE = frozenset({"none", "held", "decommission"})
 class Wish:
     """What was asked for on the command line."""
 
-    block: str = ""
+    block: str | None = None
     version: str = "*"
-    withdrawn: str = ""
-    advisory: str = ""
+    withdrawn: str | None = None
+    advisory: str | None = None
     plan_file: Path | None = None
 
     def check(self, sites: tuple[str, ...]) -> None:
-        """Raise UsageError for what cannot be meant together."""
+        """Raise UsageError for what cannot be meant, or not together.
+
+        An empty word is what a CI variable that is not set leaves: it must not mean everything.
+        """
         given = [self.block, self.withdrawn, self.advisory, self.plan_file]
-        if sum(bool(each) for each in given) > 1:
+        if sum(each is not None for each in given) > 1:
             raise UsageError("give one of --block, --withdrawn, --advisory and --plan")
+        if "" in given:
+            raise UsageError(
+                "--block, --withdrawn and --advisory want a name, not an empty word",
+                hint="leave the option out for whatever manifests and locks say",
+            )
         if self.version != "*" and not self.block:
             raise UsageError("--version says which releases of --block", hint="add --block NAME")
         if self.plan_file is not None and sites:
@@ -81,14 +89,14 @@ waiting, with --detailed-exitcode.
 """,
 )
 @sites_argument
-@click.option("--block", default="", metavar="NAME", help="Lock a newer release of this block.")
+@click.option("--block", metavar="NAME", help="Lock a newer release of this block.")
 @click.option(
     "--version", default="*", metavar="CONSTRAINT", help="Which releases of --block, as '^4.3'."
 )
 @click.option(
-    "--withdrawn", default="", metavar="BLOCK", help="Move off withdrawn releases of this block."
+    "--withdrawn", metavar="BLOCK", help="Move off withdrawn releases of this block."
 )
-@click.option("--advisory", default="", metavar="ID", help="Move off what has this vulnerability.")
+@click.option("--advisory", metavar="ID", help="Move off what has this vulnerability.")
 @click.option(
     "--plan",
     "plan_file",
@@ -115,10 +123,10 @@ waiting, with --detailed-exitcode.
 @change_options
 def start_command(
     sites: tuple[str, ...],
-    block: str,
+    block: str | None,
     version: str,
-    withdrawn: str,
-    advisory: str,
+    withdrawn: str | None,
+    advisory: str | None,
     plan_file: Path | None,
     skip_refused: bool,
     supersede: bool,
@@ -200,6 +208,12 @@ def _aim(session: Session, store: Store, wish: Wish, named: frozenset[str]) -> A
         plan = plan_from_text(wish.plan_file.read_text(encoding="utf-8"))
         check_plan(fleet, catalogue, plan)
         sites = frozenset(site.site for site in plan.sites if site.action in RELEASING)
+        if not sites:
+            # No names at all would mean every site.
+            raise UsageError(
+                f"the plan {plan.plan_id[:12]} releases nothing on any site",
+                hint="owc-deploy plan --out FILE",
+            )
         return Aim(f"the plan {plan.plan_id[:12]}", sites, catalogue)
     if wish.block:
         return aims.to_block(fleet, catalogue, named, wish.block, wish.version)

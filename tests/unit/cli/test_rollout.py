@@ -16,9 +16,11 @@ from unit.cli.sessions import session
 from unit.plan.examples import fleet, lock, manifest
 
 from owc_deploy.cli import main
+from owc_deploy.cli.plan import planned, write_plan
 from owc_deploy.cli.session import now
 from owc_deploy.execution.fingerprint import provision_fingerprint
 from owc_deploy.fleet.models import Fleet, FreezeDays, Ring, Server, SiteServers
+from owc_deploy.plan.document import plan_to_document
 from owc_deploy.resources import resource_folder
 
 SITES = ("altena", "bergen", "heusden")
@@ -202,6 +204,11 @@ def test_a_schedule_leaves_a_paused_rollout_alone(desk: Desk) -> None:
         (("--version", "^2.0"), "--block"),
         (("--block", "news", "--withdrawn", "news"), "one of"),
         (("--block", "no-such-block"), "no site has no-such-block"),
+        (("--block", ""), "not an empty word"),
+        (("--withdrawn", ""), "not an empty word"),
+        (("--advisory", "", "--emergency", "--reason", "x", "--approved-by", "y"), "empty word"),
+        (("--patience", "nan"), "--patience"),
+        (("--patience", "inf"), "--patience"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -285,3 +292,17 @@ def test_an_abort_that_was_cut_off_while_it_undid_is_resumed(desk: Desk) -> None
     assert "Next: owc-deploy rollout resume" in desk.stdout
     assert desk.json("resume", "--yes")["state"] == "aborted"
     assert desk.live() == dict.fromkeys(SITES, "1.0.0")
+
+
+def test_a_saved_plan_without_anything_to_release_does_not_mean_every_site(desk: Desk) -> None:
+    executor = desk.servers
+    for name, server in executor.servers.items():
+        server.unreachable = f"{name} is away"
+    plan = planned(session(desk.fleet, executor), (), ())
+    file = desk.fleet.root / "monday.plan.json"
+    write_plan(file, plan_to_document(plan))
+    for server in executor.servers.values():
+        server.unreachable = ""
+    assert desk.owc("start", "--plan", str(file), "--yes") == 2
+    assert "releases nothing" in desk.said
+    assert desk.live() == {}
