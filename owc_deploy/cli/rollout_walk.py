@@ -144,16 +144,20 @@ def walk_on(
                 tell=lambda text: narrate(plain(text)),
                 on_progress=on_progress,
             )
-            stopped = walk(
-                standing,
-                journal,
-                hands,
-                calendar,
-                SystemClock(),
-                patience=patience,
-                require=claim.require,
-                tell=lambda text: narrate(plain(text)),
-            )
+            try:
+                stopped = walk(
+                    standing,
+                    journal,
+                    hands,
+                    calendar,
+                    SystemClock(),
+                    patience=patience,
+                    require=claim.require,
+                    tell=lambda text: narrate(plain(text)),
+                )
+            except KeyboardInterrupt:
+                narrate(f"interrupted; next: owc-deploy rollout resume {rollout_id}")
+                raise
     return standing, stopped
 
 
