@@ -22,6 +22,7 @@ from owc_deploy.execution.fingerprint import provision_fingerprint
 from owc_deploy.fleet.models import Fleet, FreezeDays, Ring, Server, SiteServers
 from owc_deploy.plan.document import plan_to_document
 from owc_deploy.resources import resource_folder
+from owc_deploy.store import open_fleet_store
 
 SITES = ("altena", "bergen", "heusden")
 SCHEMA = Draft202012Validator(
@@ -288,6 +289,7 @@ def test_an_abort_that_was_cut_off_while_it_undid_is_resumed(desk: Desk) -> None
     with desk.patch.context() as patch:
         patch.setattr(desk.servers, "rollback", killed)
         assert desk.owc("abort", "--undo-since", "canary", "--yes") == 130
+    assert "interrupted; next: owc-deploy rollout resume 2" in desk.said
     assert desk.owc("status") == 6
     assert "Next: owc-deploy rollout resume" in desk.stdout
     assert desk.json("resume", "--yes")["state"] == "aborted"
@@ -306,3 +308,26 @@ def test_a_saved_plan_without_anything_to_release_does_not_mean_every_site(desk:
     assert desk.owc("start", "--plan", str(file), "--yes") == 2
     assert "releases nothing" in desk.said
     assert desk.live() == {}
+
+
+def test_a_schedule_passes_over_a_rollout_that_somebody_walks(desk: Desk) -> None:
+    desk.servers.servers["web1"].unreachable = "no route"
+    assert desk.owc("start", "altena", "--yes") == 0
+    assert desk.owc("start", "bergen", "--yes") == 0
+    assert desk.owc("start", "heusden", "--yes") == 0
+    store = open_fleet_store(desk.fleet)
+    newest, _ = store.rollouts.identifiers(unfinished=True)
+    later = now() + timedelta(minutes=2)
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: later)
+    desk.servers.servers["web1"].unreachable = ""
+    with store.claim(f"rollout/{newest}", reason="another controller"):
+        assert desk.owc("resume", "--scheduled", "--yes", "--format", "json") == 4
+    rollouts = json.loads(desk.stdout)["rollouts"]
+    assert [each["state"] for each in rollouts] == ["running", "done"]
+    assert "another controller" in desk.said
+
+
+@pytest.mark.parametrize("more", [("20261127T001500Z-1a2b3c4d",), ("--accept-failures",)])
+def test_a_schedule_decides_nothing(desk: Desk, more: tuple[str, ...]) -> None:
+    assert desk.owc("resume", "--scheduled", "--yes", *more) == 2
+    assert "--scheduled" in desk.said
