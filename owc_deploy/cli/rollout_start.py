@@ -93,9 +93,7 @@ waiting, with --detailed-exitcode.
 @click.option(
     "--version", default="*", metavar="CONSTRAINT", help="Which releases of --block, as '^4.3'."
 )
-@click.option(
-    "--withdrawn", metavar="BLOCK", help="Move off withdrawn releases of this block."
-)
+@click.option("--withdrawn", metavar="BLOCK", help="Move off withdrawn releases of this block.")
 @click.option("--advisory", metavar="ID", help="Move off what has this vulnerability.")
 @click.option(
     "--plan",
@@ -237,12 +235,18 @@ def _relocked(
     for result in results:
         narrate_relocked(result)
     refused = frozenset(result.site for result in results if result.lock is None)
+    older = {result.site: aim.going_back(result.changes) for result in results}
+    for site, changes in older.items():
+        for change in changes:
+            narrate(f"{site}: {change.name} would go back; it stays at {change.before}")
+    refused |= {site for site, changes in older.items() if changes}
     if refused and (not skip_refused or refused == aim.sites):
         raise LockRefusedError(
             f"{len(refused)} of {len(aim.sites)} locks were refused: {', '.join(sorted(refused))}",
             context="nothing was changed",
             hint="change these manifests, or the same command with --skip-refused",
         )
+    results = tuple(result for result in results if result.site not in refused)
     locks = {result.site: result.lock for result in results if result.lock is not None}
     fleet = replace(session.fleet, locks={**session.fleet.locks, **locks})
     renewed = tuple(
