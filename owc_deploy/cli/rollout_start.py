@@ -34,6 +34,7 @@ from owc_deploy.rollout.aims import Aim
 from owc_deploy.rollout.apply import RELEASING, check_plan
 from owc_deploy.rollout.journal import begin, read, refuse_taken
 from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
+from owc_deploy.rollout.names import LOCKS_DOCUMENT
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.rollout.rings import rollout_rings
 from owc_deploy.store import Store, open_fleet_store
@@ -162,13 +163,17 @@ def start_command(
         if not rollout.rings:
             return nothing_to_do(rollout, plan, output_format)
         confirm("Start this rollout?", yes=yes)
-        if supersede:
-            _supersede(session.fleet, store, rollout)
-        else:
-            refuse_taken(store, rollout)
-        for lock in renewed:
-            write_lock(session.fleet, lock)
-        begin(store, rollout)
+        # One at a time: whoever may not begin must not write locks either.
+        with store.claim(
+            LOCKS_DOCUMENT, reason="a rollout begins", take_over=take_over, narrate=narrate
+        ):
+            if supersede:
+                _supersede(session.fleet, store, rollout)
+            else:
+                refuse_taken(store, rollout)
+            for lock in renewed:
+                write_lock(session.fleet, lock)
+            begin(store, rollout)
         started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
         if started is not None:
             notifier(session.fleet).tell(started)

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from unit.cli.sessions import session
 from unit.plan.examples import fleet, lock, manifest
 
+from owc_deploy.catalogue.relock import LockChange, Relocked
 from owc_deploy.cli import main
 from owc_deploy.cli.plan import planned, write_plan
 from owc_deploy.cli.session import now
@@ -22,6 +23,7 @@ from owc_deploy.execution.fingerprint import provision_fingerprint
 from owc_deploy.fleet.models import Fleet, FreezeDays, Ring, Server, SiteServers
 from owc_deploy.plan.document import plan_to_document
 from owc_deploy.resources import resource_folder
+from owc_deploy.rollout.names import LOCKS_DOCUMENT
 from owc_deploy.store import open_fleet_store
 
 SITES = ("altena", "bergen", "heusden")
@@ -331,3 +333,50 @@ def test_a_schedule_passes_over_a_rollout_that_somebody_walks(desk: Desk) -> Non
 def test_a_schedule_decides_nothing(desk: Desk, more: tuple[str, ...]) -> None:
     assert desk.owc("resume", "--scheduled", "--yes", *more) == 2
     assert "--scheduled" in desk.said
+
+
+def renews(desk: Desk, *, before: str, after: str) -> None:
+    """Let locks be renewed so, as the catalogue of these tests lists little."""
+    change = LockChange("news", before, after)
+
+    def relocked(_: object, __: object, sites: Sequence[str], **___: object) -> Sequence[Relocked]:
+        return [Relocked(site, lock(site, after), changes=(change,)) for site in sites]
+
+    desk.patch.setattr("owc_deploy.cli.rollout_start.relock", relocked)
+
+
+def written(desk: Desk) -> list[str]:
+    return sorted(file.name for file in (desk.fleet.root / "locks").glob("*"))
+
+
+def test_locks_are_renewed_for_a_block(desk: Desk) -> None:
+    renews(desk, before="1.0.0", after="2.0.0")
+    assert desk.json("start", "--block", "news", "--yes")["state"] == "done"
+    assert desk.live() == dict.fromkeys(SITES, "2.0.0")
+    assert written(desk) == [f"{site}.lock.yml" for site in SITES]
+
+
+def test_locks_are_left_alone_when_the_rollout_may_not_begin(desk: Desk) -> None:
+    desk.servers.script("altena", "failed")
+    desk.owc("start", "--yes")
+    renews(desk, before="1.0.0", after="2.0.0")
+    assert desk.owc("start", "--block", "news", "--yes") == 2
+    assert written(desk) == []
+
+
+def test_only_one_rollout_begins_at_a_time(desk: Desk) -> None:
+    renews(desk, before="1.0.0", after="2.0.0")
+    store = open_fleet_store(desk.fleet)
+    desk.patch.setattr("owc_deploy.store.holders.Process.is_gone", lambda _: False)
+    with store.claim(LOCKS_DOCUMENT, reason="a rollout begins"):
+        assert desk.owc("start", "--block", "news", "--yes") == 4
+    assert written(desk) == []
+    assert desk.live() == {}
+
+
+def test_a_block_does_not_go_back_to_an_older_release(desk: Desk) -> None:
+    renews(desk, before="2.0.0", after="1.0.0")
+    for more in ((), ("--skip-refused",)):
+        assert desk.owc("start", "--block", "news", "--yes", *more) == 3
+        assert "altena: news would go back" in desk.said
+    assert desk.live() == {}
