@@ -11,6 +11,8 @@ import click
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option
 from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.rollout_walk import (
+    EXIT_CHANGES,
+    EXIT_HALTED,
     choose,
     current_report,
     engine_of,
@@ -21,7 +23,8 @@ from owc_deploy.cli.rollout_walk import (
     walk_options,
 )
 from owc_deploy.cli.session import open_session
-from owc_deploy.cli.view import confirm
+from owc_deploy.cli.view import confirm, print_error
+from owc_deploy.errors import LeaseHeldError, UsageError
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
@@ -31,6 +34,8 @@ from owc_deploy.rollout.standing import Standing
 from owc_deploy.store import Store, open_fleet_store
 
 _rollout_argument = click.argument("rollout_id", default="", metavar="[ROLLOUT]")
+# The exit codes of `resume --scheduled`: one that says more about a rollout outweighs those before.
+_GRAVITY = (0, EXIT_CHANGES, LeaseHeldError.exit_code, 1, EXIT_HALTED)
 _reason_option = click.option("--reason", default="", help="Why, for the audit log.")
 
 
@@ -106,16 +111,27 @@ def resume_command(
     store = open_fleet_store(session.fleet)
     with closing(session.executor):
         if scheduled:
+            if rollout_id or accept_failures:
+                raise UsageError(
+                    "--scheduled is about every rollout and decides nothing",
+                    hint="owc-deploy rollout resume --scheduled",
+                )
             codes, documents = [0], []
             for each in store.rollouts.identifiers(unfinished=True):
                 # One that was paused or halted stands where it is.
-                standing, stopped = walk_on(
-                    session, store, each, patience=patience, take_over=take_over
-                )
-                codes.append(exit_code(stopped, detailed=detailed_exitcode))
+                try:
+                    standing, stopped = walk_on(
+                        session, store, each, patience=patience, take_over=take_over
+                    )
+                    code = exit_code(standing, stopped, detailed=detailed_exitcode)
+                except LeaseHeldError as error:
+                    # Somebody walks it already, which is nothing to keep the others waiting for.
+                    print_error(error)
+                    standing, code = read(store, each), error.exit_code
+                codes.append(code)
                 documents.append(current_report(session.fleet, store, standing))
             print_reports(documents, output_format)
-            return max(codes)
+            return max(codes, key=_GRAVITY.index)
         chosen = choose(store, rollout_id)
         standing = read(store, chosen)
         events = orders.resume(standing, reason, accept_failures=accept_failures)

@@ -13,7 +13,14 @@ from owc_deploy.catalogue.relock import relock, write_lock
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
-from owc_deploy.cli.rollout_walk import engine_of, finish, nothing_to_do, walk_on, walk_options
+from owc_deploy.cli.rollout_walk import (
+    engine_of,
+    finish,
+    nothing_to_do,
+    telling_journal,
+    walk_on,
+    walk_options,
+)
 from owc_deploy.cli.session import Session, now, open_session, operator
 from owc_deploy.cli.tell import job_link, notifier, rollout_notice
 from owc_deploy.cli.update import narrate_relocked
@@ -26,10 +33,10 @@ from owc_deploy.plan.models import Plan
 from owc_deploy.rollout import aims, orders
 from owc_deploy.rollout.aims import Aim
 from owc_deploy.rollout.apply import RELEASING, check_plan
-from owc_deploy.rollout.journal import StoreJournal, begin, read, refuse_taken
+from owc_deploy.rollout.journal import begin, read, refuse_taken
 from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
+from owc_deploy.rollout.names import LOCKS_DOCUMENT
 from owc_deploy.rollout.observe import check_sites
-from owc_deploy.rollout.ports import Engine
 from owc_deploy.rollout.rings import rollout_rings
 from owc_deploy.store import Store, open_fleet_store
 
@@ -41,17 +48,25 @@ _LEFT_ALONE = frozenset({"none", "held", "decommission"})
 class Wish:
     """What was asked for on the command line."""
 
-    block: str = ""
+    block: str | None = None
     version: str = "*"
-    withdrawn: str = ""
-    advisory: str = ""
+    withdrawn: str | None = None
+    advisory: str | None = None
     plan_file: Path | None = None
 
     def check(self, sites: tuple[str, ...]) -> None:
-        """Raise UsageError for what cannot be meant together."""
+        """Raise UsageError for what cannot be meant, or not together.
+
+        An empty word is what a CI variable that is not set leaves: it must not mean everything.
+        """
         given = [self.block, self.withdrawn, self.advisory, self.plan_file]
-        if sum(bool(each) for each in given) > 1:
+        if sum(each is not None for each in given) > 1:
             raise UsageError("give one of --block, --withdrawn, --advisory and --plan")
+        if "" in given:
+            raise UsageError(
+                "--block, --withdrawn and --advisory want a name, not an empty word",
+                hint="leave the option out for whatever manifests and locks say",
+            )
         if self.version != "*" and not self.block:
             raise UsageError("--version says which releases of --block", hint="add --block NAME")
         if self.plan_file is not None and sites:
@@ -76,14 +91,12 @@ waiting, with --detailed-exitcode.
 """,
 )
 @sites_argument
-@click.option("--block", default="", metavar="NAME", help="Lock a newer release of this block.")
+@click.option("--block", metavar="NAME", help="Lock a newer release of this block.")
 @click.option(
     "--version", default="*", metavar="CONSTRAINT", help="Which releases of --block, as '^4.3'."
 )
-@click.option(
-    "--withdrawn", default="", metavar="BLOCK", help="Move off withdrawn releases of this block."
-)
-@click.option("--advisory", default="", metavar="ID", help="Move off what has this vulnerability.")
+@click.option("--withdrawn", metavar="BLOCK", help="Move off withdrawn releases of this block.")
+@click.option("--advisory", metavar="ID", help="Move off what has this vulnerability.")
 @click.option(
     "--plan",
     "plan_file",
@@ -110,10 +123,10 @@ waiting, with --detailed-exitcode.
 @change_options
 def start_command(
     sites: tuple[str, ...],
-    block: str,
+    block: str | None,
     version: str,
-    withdrawn: str,
-    advisory: str,
+    withdrawn: str | None,
+    advisory: str | None,
     plan_file: Path | None,
     skip_refused: bool,
     supersede: bool,
@@ -151,15 +164,19 @@ def start_command(
         if not rollout.rings:
             return nothing_to_do(rollout, plan, output_format)
         confirm("Start this rollout?", yes=yes)
-        if supersede:
-            _supersede(engine_of(session.fleet, store), store, rollout)
-        else:
-            refuse_taken(store, rollout)
-        for lock in renewed:
-            write_lock(session.fleet, lock)
-        if renewed and session.fleet.settings.engine != "embedded":
-            narrate("commit and push the renewed locks now: workers wait until they have them")
-        begin(store, rollout)
+        # One at a time: whoever may not begin must not write locks either.
+        with store.claim(
+            LOCKS_DOCUMENT, reason="a rollout begins", take_over=take_over, narrate=narrate
+        ):
+            if supersede:
+                _supersede(session.fleet, store, rollout)
+            else:
+                refuse_taken(store, rollout)
+            for lock in renewed:
+                write_lock(session.fleet, lock)
+            if renewed and session.fleet.settings.engine != "embedded":
+                narrate("commit and push the renewed locks now: workers wait until they have them")
+            begin(store, rollout)
         started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
         if started is not None:
             notifier(session.fleet).tell(started)
@@ -197,6 +214,12 @@ def _aim(session: Session, store: Store, wish: Wish, named: frozenset[str]) -> A
         plan = plan_from_text(wish.plan_file.read_text(encoding="utf-8"))
         check_plan(fleet, catalogue, plan)
         sites = frozenset(site.site for site in plan.sites if site.action in RELEASING)
+        if not sites:
+            # No names at all would mean every site.
+            raise UsageError(
+                f"the plan {plan.plan_id[:12]} releases nothing on any site",
+                hint="owc-deploy plan --out FILE",
+            )
         return Aim(f"the plan {plan.plan_id[:12]}", sites, catalogue)
     if wish.block:
         return aims.to_block(fleet, catalogue, named, wish.block, wish.version)
@@ -220,12 +243,18 @@ def _relocked(
     for result in results:
         narrate_relocked(result)
     refused = frozenset(result.site for result in results if result.lock is None)
+    older = {result.site: aim.going_back(result.changes) for result in results}
+    for site, changes in older.items():
+        for change in changes:
+            narrate(f"{site}: {change.name} would go back; it stays at {change.before}")
+    refused |= {site for site, changes in older.items() if changes}
     if refused and (not skip_refused or refused == aim.sites):
         raise LockRefusedError(
             f"{len(refused)} of {len(aim.sites)} locks were refused: {', '.join(sorted(refused))}",
             context="nothing was changed",
             hint="change these manifests, or the same command with --skip-refused",
         )
+    results = tuple(result for result in results if result.site not in refused)
     locks = {result.site: result.lock for result in results if result.lock is not None}
     fleet = replace(session.fleet, locks={**session.fleet.locks, **locks})
     renewed = tuple(
@@ -266,12 +295,16 @@ def _tell_left_out(plan: Plan) -> None:
             narrate(f"{site.site} is in no ring: it is left to `owc-deploy apply {site.site}`")
 
 
-def _supersede(engine: Engine, store: Store, rollout: Rollout) -> None:
-    ours = {site.site for site in rollout.sites}
-    for rollout_id in store.rollouts.identifiers(unfinished=True):
-        standing = read(store, rollout_id)
-        if ours & standing.sites.keys() and standing.state != "aborted":
-            why = f"superseded by {rollout.rollout_id}"
-            StoreJournal(store, rollout_id).append(*orders.abort(standing, why))
-            engine.wake(rollout_id)
-            narrate(f"rollout {rollout_id} is aborted: {why}")
+def _supersede(fleet: Fleet, store: Store, rollout: Rollout) -> None:
+    """Abort the rollouts that have sites of this one.
+
+    Raises UsageError, before any is aborted, when one still brings sites back.
+    """
+    taken = store.rollouts.taken(site.site for site in rollout.sites)
+    others = [read(store, rollout_id) for rollout_id in sorted(set(taken.values()))]
+    why = f"superseded by {rollout.rollout_id}"
+    events = [orders.supersede(other, why) for other in others]
+    for other, aborted in zip(others, events, strict=True):
+        telling_journal(fleet, store, other.rollout).append(*aborted)
+        engine_of(fleet, store).wake(other.rollout.rollout_id)
+        narrate(f"rollout {other.rollout.rollout_id} is aborted: {why}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from owc_deploy.cli.view import can_ask, narrate, plain
 from owc_deploy.errors import LeaseHeldError, UsageError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import Plan
+from owc_deploy.plan.windows import HORIZON
 from owc_deploy.rollout.claims import RunRecords, SiteClaims, reason_of
 from owc_deploy.rollout.decide import Calendar, decide
 from owc_deploy.rollout.hands import ServerHands
@@ -31,6 +33,8 @@ from owc_deploy.store import Store
 
 EXIT_HALTED = 6
 EXIT_CHANGES = 10
+# Nothing waits for longer.
+_MOST_MINUTES = HORIZON / timedelta(minutes=1)
 
 
 class SystemClock:
@@ -135,16 +139,20 @@ def _walk_here(
                 tell=lambda text: narrate(plain(text)),
                 on_progress=on_progress,
             )
-            stopped = walk(
-                standing,
-                journal,
-                hands,
-                calendar_of(tools.fleet),
-                SystemClock(),
-                patience=patience,
-                require=claim.require,
-                tell=lambda text: narrate(plain(text)),
-            )
+            try:
+                stopped = walk(
+                    standing,
+                    journal,
+                    hands,
+                    calendar_of(tools.fleet),
+                    SystemClock(),
+                    patience=patience,
+                    require=claim.require,
+                    tell=lambda text: narrate(plain(text)),
+                )
+            except KeyboardInterrupt:
+                narrate(f"interrupted; next: owc-deploy rollout resume {rollout_id}")
+                raise
     return standing, stopped
 
 
@@ -153,7 +161,7 @@ def walk_options(function: Function) -> Function:
     for option in (
         click.option(
             "--patience",
-            type=click.FloatRange(min=0),
+            type=click.FloatRange(min=0, max=_MOST_MINUTES),
             metavar="MINUTES",
             callback=_patience,
             help="Stop where it would wait for longer; without a terminal 0, else for ever.",
@@ -170,6 +178,8 @@ def _patience(
     del context, parameter
     if minutes is None:
         return None if can_ask() else timedelta(0)
+    if math.isnan(minutes):
+        raise click.BadParameter("it is no number")
     return timedelta(minutes=minutes)
 
 
@@ -184,14 +194,17 @@ def finish(
 ) -> int:
     """Say how a rollout stopped, and return the exit code."""
     print_reports([current_report(fleet, store, standing)], output_format)
-    return exit_code(stopped, detailed=detailed)
+    return exit_code(standing, stopped, detailed=detailed)
 
 
-def exit_code(stopped: Wait | Stand, *, detailed: bool) -> int:
-    """Return the exit code of a rollout that stopped so."""
-    if isinstance(stopped, Wait):
+def exit_code(standing: Standing, stopped: Wait | Stand, *, detailed: bool) -> int:
+    """Return the exit code of a rollout that stopped so.
+
+    One that was halted and waits to undo something is halted all the same.
+    """
+    if standing.state == "running" and isinstance(stopped, Wait):
         return EXIT_CHANGES if detailed else 0
-    return {"done": 0, "incomplete": 1}.get(stopped.state, EXIT_HALTED)
+    return {"done": 0, "incomplete": 1}.get(standing.state, EXIT_HALTED)
 
 
 def nothing_to_do(rollout: Rollout, plan: Plan, output_format: str) -> int:

@@ -22,12 +22,13 @@ def pause(standing: Standing, why: str) -> tuple[NewEvent, ...]:
 def resume(standing: Standing, why: str, *, accept_failures: bool = False) -> tuple[NewEvent, ...]:
     """Go on; `accept_failures` leaves the sites that went wrong so far out of the budgets.
 
-    What was halted while it undid what it changed goes on undoing, and nothing else.
+    What was halted or aborted while it undid what it changed goes on undoing, and nothing else.
     """
-    if standing.state == "aborted" or standing.is_over:
+    if standing.is_over:
         raise _not_now(standing, "resumed")
     events: list[NewEvent] = []
-    if _is_undoing(standing):
+    # One that was aborted and is not over has something to undo, or to write down that it is.
+    if standing.state == "aborted" or _is_undoing(standing):
         if accept_failures:
             raise _undoing(standing)
         return ()
@@ -64,6 +65,13 @@ def abort(standing: Standing, why: str, *, undo_since: str = "") -> tuple[NewEve
     if rings or _is_undoing(standing):
         return (aborted,)
     return (aborted, NewEvent("rollout-ended", body={"word": "aborted"}))
+
+
+def supersede(standing: Standing, why: str) -> tuple[NewEvent, ...]:
+    """Stop for good because another rollout takes its place; not while it brings sites back."""
+    if _is_undoing(standing):
+        raise _undoing(standing)
+    return abort(standing, why)
 
 
 def retry(standing: Standing, sites: Iterable[str], why: str) -> tuple[NewEvent, ...]:
@@ -113,13 +121,15 @@ def _is_undoing(standing: Standing) -> bool:
 
 def _undoing(standing: Standing) -> UsageError:
     return UsageError(
-        "it is still undoing what it changed",
+        f"rollout {standing.rollout.rollout_id} is still undoing what it changed",
         hint=f"owc-deploy rollout resume {standing.rollout.rollout_id}",
     )
 
 
 def _not_now(standing: Standing, word: str) -> UsageError:
     rollout_id = standing.rollout.rollout_id
+    if standing.state == "aborted" and not standing.is_over:
+        return _undoing(standing)
     return UsageError(
         f"rollout {rollout_id} is {standing.state} and cannot be {word}",
         hint=f"owc-deploy rollout status {rollout_id}",

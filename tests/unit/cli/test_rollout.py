@@ -15,11 +15,16 @@ from jsonschema import Draft202012Validator
 from unit.cli.sessions import session
 from unit.plan.examples import fleet, lock, manifest
 
+from owc_deploy.catalogue.relock import LockChange, Relocked
 from owc_deploy.cli import main
+from owc_deploy.cli.plan import planned, write_plan
 from owc_deploy.cli.session import now
 from owc_deploy.execution.fingerprint import provision_fingerprint
 from owc_deploy.fleet.models import Fleet, FreezeDays, Ring, Server, SiteServers
+from owc_deploy.plan.document import plan_to_document
 from owc_deploy.resources import resource_folder
+from owc_deploy.rollout.names import LOCKS_DOCUMENT
+from owc_deploy.store import open_fleet_store
 
 SITES = ("altena", "bergen", "heusden")
 SCHEMA = Draft202012Validator(
@@ -202,6 +207,11 @@ def test_a_schedule_leaves_a_paused_rollout_alone(desk: Desk) -> None:
         (("--version", "^2.0"), "--block"),
         (("--block", "news", "--withdrawn", "news"), "one of"),
         (("--block", "no-such-block"), "no site has no-such-block"),
+        (("--block", ""), "not an empty word"),
+        (("--withdrawn", ""), "not an empty word"),
+        (("--advisory", "", "--emergency", "--reason", "x", "--approved-by", "y"), "empty word"),
+        (("--patience", "nan"), "--patience"),
+        (("--patience", "inf"), "--patience"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -231,3 +241,142 @@ def test_a_newer_rollout_takes_the_place_of_one_that_waits(desk: Desk) -> None:
     assert document["state"] == "done"
     states = [each["state"] for each in desk.json("list")["rollouts"]]
     assert states == ["done", "aborted"]
+
+
+def halted_while_undoing(desk: Desk) -> None:
+    """Halt a rollout, with altena's server lost before altena is brought back."""
+    desk.owc("start", "--yes")
+    rings = (Ring("canary"), Ring("all", undo_since="canary"))
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0", rings=rings)
+    desk.servers.script("heusden", "failed", "the disk is full")
+    rollback = desk.servers.rollback
+
+    def lost(*arguments: Any, **more: Any) -> Any:
+        desk.servers.servers["web1"].unreachable = "no route"
+        return rollback(*arguments, **more)
+
+    desk.patch.setattr(desk.servers, "rollback", lost)
+    desk.code = desk.owc("start", "--yes")
+    desk.patch.setattr(desk.servers, "rollback", rollback)
+
+
+def test_a_halt_that_waits_to_undo_is_no_success(desk: Desk) -> None:
+    halted_while_undoing(desk)
+    assert desk.code == 6
+    assert desk.owc("status") == 6
+    assert desk.owc("resume", "--scheduled", "--yes") == 6
+
+
+def test_what_undoes_is_not_superseded_halfway(desk: Desk) -> None:
+    halted_while_undoing(desk)
+    assert desk.owc("start", "--supersede", "--yes") == 2
+    assert "rollout resume" in desk.said
+    assert "is aborted" not in desk.said
+    later = now() + timedelta(minutes=2)
+    desk.servers.servers["web1"].unreachable = ""
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: later)
+    document = desk.json("resume", "--yes")
+    assert document["counts"] == {"undone": 2, "failed": 1}
+
+
+def test_an_abort_that_was_cut_off_while_it_undid_is_resumed(desk: Desk) -> None:
+    desk.owc("start", "--yes")
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0")
+    desk.servers.script("bergen", "failed", "the disk is full")
+    desk.owc("start", "--yes")
+
+    def killed(*arguments: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with desk.patch.context() as patch:
+        patch.setattr(desk.servers, "rollback", killed)
+        assert desk.owc("abort", "--undo-since", "canary", "--yes") == 130
+    assert "interrupted; next: owc-deploy rollout resume 2" in desk.said
+    assert desk.owc("status") == 6
+    assert "Next: owc-deploy rollout resume" in desk.stdout
+    assert desk.json("resume", "--yes")["state"] == "aborted"
+    assert desk.live() == dict.fromkeys(SITES, "1.0.0")
+
+
+def test_a_saved_plan_without_anything_to_release_does_not_mean_every_site(desk: Desk) -> None:
+    executor = desk.servers
+    for name, server in executor.servers.items():
+        server.unreachable = f"{name} is away"
+    plan = planned(session(desk.fleet, executor), (), ())
+    file = desk.fleet.root / "monday.plan.json"
+    write_plan(file, plan_to_document(plan))
+    for server in executor.servers.values():
+        server.unreachable = ""
+    assert desk.owc("start", "--plan", str(file), "--yes") == 2
+    assert "releases nothing" in desk.said
+    assert desk.live() == {}
+
+
+def test_a_schedule_passes_over_a_rollout_that_somebody_walks(desk: Desk) -> None:
+    desk.servers.servers["web1"].unreachable = "no route"
+    assert desk.owc("start", "altena", "--yes") == 0
+    assert desk.owc("start", "bergen", "--yes") == 0
+    assert desk.owc("start", "heusden", "--yes") == 0
+    store = open_fleet_store(desk.fleet)
+    newest, _ = store.rollouts.identifiers(unfinished=True)
+    later = now() + timedelta(minutes=2)
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: later)
+    desk.servers.servers["web1"].unreachable = ""
+    with store.claim(f"rollout/{newest}", reason="another controller"):
+        assert desk.owc("resume", "--scheduled", "--yes", "--format", "json") == 4
+    rollouts = json.loads(desk.stdout)["rollouts"]
+    assert [each["state"] for each in rollouts] == ["running", "done"]
+    assert "another controller" in desk.said
+
+
+@pytest.mark.parametrize("more", [("20261127T001500Z-1a2b3c4d",), ("--accept-failures",)])
+def test_a_schedule_decides_nothing(desk: Desk, more: tuple[str, ...]) -> None:
+    assert desk.owc("resume", "--scheduled", "--yes", *more) == 2
+    assert "--scheduled" in desk.said
+
+
+def renews(desk: Desk, *, before: str, after: str) -> None:
+    """Let locks be renewed so, as the catalogue of these tests lists little."""
+    change = LockChange("news", before, after)
+
+    def relocked(_: object, __: object, sites: Sequence[str], **___: object) -> Sequence[Relocked]:
+        return [Relocked(site, lock(site, after), changes=(change,)) for site in sites]
+
+    desk.patch.setattr("owc_deploy.cli.rollout_start.relock", relocked)
+
+
+def written(desk: Desk) -> list[str]:
+    return sorted(file.name for file in (desk.fleet.root / "locks").glob("*"))
+
+
+def test_locks_are_renewed_for_a_block(desk: Desk) -> None:
+    renews(desk, before="1.0.0", after="2.0.0")
+    assert desk.json("start", "--block", "news", "--yes")["state"] == "done"
+    assert desk.live() == dict.fromkeys(SITES, "2.0.0")
+    assert written(desk) == [f"{site}.lock.yml" for site in SITES]
+
+
+def test_locks_are_left_alone_when_the_rollout_may_not_begin(desk: Desk) -> None:
+    desk.servers.script("altena", "failed")
+    desk.owc("start", "--yes")
+    renews(desk, before="1.0.0", after="2.0.0")
+    assert desk.owc("start", "--block", "news", "--yes") == 2
+    assert written(desk) == []
+
+
+def test_only_one_rollout_begins_at_a_time(desk: Desk) -> None:
+    renews(desk, before="1.0.0", after="2.0.0")
+    store = open_fleet_store(desk.fleet)
+    desk.patch.setattr("owc_deploy.store.holders.Process.is_gone", lambda _: False)
+    with store.claim(LOCKS_DOCUMENT, reason="a rollout begins"):
+        assert desk.owc("start", "--block", "news", "--yes") == 4
+    assert written(desk) == []
+    assert desk.live() == {}
+
+
+def test_a_block_does_not_go_back_to_an_older_release(desk: Desk) -> None:
+    renews(desk, before="2.0.0", after="1.0.0")
+    for more in ((), ("--skip-refused",)):
+        assert desk.owc("start", "--block", "news", "--yes", *more) == 3
+        assert "altena: news would go back" in desk.said
+    assert desk.live() == {}
