@@ -17,7 +17,8 @@ from owc_deploy.rollout.walk import noted
 def stepped_over(number: int) -> int:
     """Return how often the standing of a site is looked at until a rollout ends.
 
-    Several batches are under way at once, and one ends after another. Every ring is soaked; nothing waits for a window.
+    Several batches are under way at once, and one ends after another. Every ring is soaked;
+    nothing waits for a window.
     """
     made = many_sites(number)
     rings = tuple(replace(each, soak_seconds=60) for each in made.rings)
