@@ -23,7 +23,7 @@ from owc_deploy.cli.rollout_walk import (
     walk_options,
 )
 from owc_deploy.cli.session import open_session
-from owc_deploy.cli.view import confirm, print_error
+from owc_deploy.cli.view import confirm, narrate, print_error
 from owc_deploy.errors import LeaseHeldError, UsageError
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
@@ -241,5 +241,9 @@ def retry_command(
 
 
 def _order(fleet: Fleet, store: Store, standing: Standing, events: tuple[NewEvent, ...]) -> None:
-    if events:
-        telling_journal(fleet, store, standing.rollout).append(*events)
+    if not events:
+        return
+    telling_journal(fleet, store, standing.rollout).append(*events)
+    holder = store.holder(f"rollout/{standing.rollout.rollout_id}")
+    if holder is not None:
+        narrate(f"written down; {holder.owner} walks this rollout and does it")

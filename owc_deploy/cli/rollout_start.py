@@ -203,7 +203,8 @@ def _emergency(*, emergency: bool, reason: str, approved_by: str) -> Emergency |
             "an emergency passes over windows: it needs a reason and a second person",
             hint='--emergency --reason "why" --approved-by "name of a colleague"',
         )
-    if approved_by.strip().casefold() == operator().partition("@")[0].casefold():
+    names = (name.strip().partition("@")[0].casefold() for name in (approved_by, operator()))
+    if len(set(names)) == 1:
         raise UsageError("a second person has to agree: --approved-by names yourself")
     return Emergency(reason.strip(), approved_by.strip())
 

@@ -13,7 +13,10 @@ from owc_deploy.rollout.rings import documents_sha256
 from owc_deploy.rollout.standing import SiteStanding
 
 SEEN = "seen on the server: it was changed before the controller was cut off"
-MOVED = "its manifest or lock is not the one the rollout was started with any more"
+MOVED = (
+    "its manifest or lock is not the one the rollout was started with any more;"
+    " next: owc-deploy rollout start --supersede"
+)
 
 
 def without_plan(

@@ -228,7 +228,8 @@ def test_an_emergency_needs_a_second_person_and_passes_over_freeze_days(desk: De
     desk.fleet = replace(desk.fleet, settings=replace(desk.fleet.settings, freeze_days=(frozen,)))
     desk.patch.setattr("getpass.getuser", lambda: "beheer")
     reason = ("--emergency", "--reason", "being exploited")
-    assert desk.owc("start", "--yes", *reason, "--approved-by", "Beheer") == 2
+    for myself in ("Beheer", "beheer@heusden.example"):
+        assert desk.owc("start", "--yes", *reason, "--approved-by", myself) == 2
     document = desk.json("start", "--yes", *reason, "--approved-by", "J. de Vries")
     assert document["state"] == "done"
     assert document["emergency"] == {"reason": "being exploited", "approved_by": "J. de Vries"}
@@ -380,3 +381,24 @@ def test_a_block_does_not_go_back_to_an_older_release(desk: Desk) -> None:
         assert desk.owc("start", "--block", "news", "--yes", *more) == 3
         assert "altena: news would go back" in desk.said
     assert desk.live() == {}
+
+
+def test_what_is_told_to_a_rollout_that_is_walked_is_left_to_whoever_walks_it(desk: Desk) -> None:
+    desk.servers.script("altena", "failed")
+    desk.owc("start", "--yes")
+    store = open_fleet_store(desk.fleet)
+    rollout_id = store.rollouts.identifiers()[0]
+    with store.claim(f"rollout/{rollout_id}", reason="another controller"):
+        assert desk.owc("retry", "--yes") == 4
+    assert "written down; " in desk.said
+    assert desk.json("status")["counts"] == {"pending": 3}
+
+
+def test_a_site_whose_lock_changed_says_what_to_type(desk: Desk) -> None:
+    desk.servers.script("altena", "failed")
+    desk.owc("start", "--yes")
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0")
+    assert desk.owc("retry", "--yes") == 6
+    assert "owc-deploy rollout start --supersede" in desk.stdout
+    assert desk.owc("start", "--supersede", "--yes") == 0
+    assert desk.live() == dict.fromkeys(SITES, "2.0.0")
