@@ -35,13 +35,15 @@ Lane = tuple[str, str]
 class SiteStanding:
     """What became of one site so far.
 
-    `has_begun`: it had its turn, or has it now; `outcome` is how that ended. `is_settled`: it is
-    not going to be tried again by itself. `is_intended`: somebody is about to change it, or was
-    when they were cut off. `release_ids` are those that this rollout meant to make live, `observed`
-    what was live when it last meant to, and `before` the last of those that were not its own.
-    `may_have_changed`: a release of the rollout is live, or nobody knows that none is. `attempts`
-    counts those that ended in `PASSING`, `checks` how often it was looked at after the soak of its
-    ring. `ended`, `undo_ended` and `check_ended` are the numbers of the newest of these events.
+    `has_begun`: it had its turn, or has it now; `outcome` is how that ended, `live` what it said is
+    live. `is_settled`: it is not going to be tried again by itself. `is_intended`: somebody is
+    about to change it; when they are gone it `was_cut_off`, until somebody looked at it.
+    `release_ids` are those that this rollout meant to make live, `observed` what was live when it
+    last meant to, and `before` the last of those that were not its own. `may_have_changed`: a
+    release of the rollout is live, or nobody knows that none is. `is_unknown`: somebody meant to
+    change it, or to bring it back, and nobody saw how that ended. `attempts` counts those that
+    ended in `PASSING`, `checks` how often it was looked at after the soak of its ring. `ended`,
+    `undo_ended` and `check_ended` are the numbers of the newest of these events.
     """
 
     has_begun: bool = False
@@ -49,6 +51,7 @@ class SiteStanding:
     message: str = ""
     is_settled: bool = False
     is_intended: bool = False
+    was_cut_off: bool = False
     is_accepted: bool = False
     attempts: int = 0
     tried_at: datetime | None = None

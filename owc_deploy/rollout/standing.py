@@ -175,6 +175,7 @@ class Standing:
         self.workflow = event.body.get("workflow", "")
         # Whoever was at it is gone: what became of its intents is seen on the servers.
         for name in tuple(self.under_way):
+            self.sites[name].was_cut_off |= self.sites[name].is_intended
             self.sites[name].is_intended = self.sites[name].is_undo_intended = False
             self._sort_in(name)
 
@@ -182,7 +183,7 @@ class Standing:
         standing = self.sites[event.site]
         standing.has_begun = standing.is_intended = True
         standing.may_have_changed = standing.is_unknown = True
-        standing.is_settled = False
+        standing.is_settled = standing.was_cut_off = False
         standing.observed = event.body["observed_release"]
         if standing.observed not in standing.release_ids:
             standing.before = standing.observed
@@ -191,7 +192,8 @@ class Standing:
 
     def _site_ended(self, event: Event) -> None:
         standing, site = self.sites[event.site], self._places[event.site]
-        standing.has_begun, standing.is_intended = True, False
+        standing.has_begun = True
+        standing.is_intended = standing.was_cut_off = False
         standing.outcome = event.body["outcome"]
         standing.message = event.body.get("message", "")
         standing.live = event.body.get("release_id", "")

@@ -120,23 +120,32 @@ class Turns:
             self.wait = Wait(moment, why)
 
     def batch(self, ring: str) -> tuple[RolloutSite, ...]:
-        """Return the sites of a ring that begin now: those tried again before those that are new.
+        """Return the sites of a ring that begin now.
 
-        Of the latter no more than are left in the wave under way.
+        What was cut off comes first, and alone: how it ended may exceed a budget. Then those tried
+        again, then new ones, of which no more than are left in the wave under way.
         """
         state = self._standing.rings[ring]
-        again = [
-            site
-            for site in state.unsettled.values()
-            if not self._standing.sites[site.site].is_intended
-            and self._is_due(site)
-            and self._is_open(site, (site,))
-            and self._slots.take(site)
-        ]
+        cut_off = self._again(state, was_cut_off=True)
+        if cut_off:
+            return cut_off
+        again = self._again(state, was_cut_off=False)
         fresh = (
             site for site in self._fresh(state) if self._is_due(site) and self._slots.take(site)
         )
         return (*again, *islice(fresh, _room_in_wave(state)))
+
+    def _again(self, state: RingStanding, *, was_cut_off: bool) -> tuple[RolloutSite, ...]:
+        """Return the sites that have begun and may be looked at again, if there are slots."""
+        return tuple(
+            site
+            for site in state.unsettled.values()
+            if self._standing.sites[site.site].was_cut_off == was_cut_off
+            and not self._standing.sites[site.site].is_intended
+            and self._is_due(site)
+            and self._is_open(site, (site,))
+            and self._slots.take(site)
+        )
 
     def _fresh(self, state: RingStanding) -> Iterator[RolloutSite]:
         """Yield the sites that have not begun and are in their window, in order."""

@@ -92,10 +92,16 @@ GOES_ON: list[tuple[str, Rollout, Story, Decision]] = [
         Start("all", (C,)),
     ),
     (
-        "the rest of the wave goes beside what was cut off",
+        "what was cut off goes first, and alone",
         IN_WAVES,
         [*done(A), *intended(B), cut_off()],
-        Start("all", (B, C)),
+        Start("all", (B,)),
+    ),
+    (
+        "then the rest of the wave",
+        IN_WAVES,
+        [*done(A), *intended(B), cut_off(), *ended("changed", B)],
+        Start("all", (C,)),
     ),
     (
         "while somebody else works for it there is nothing to do",
