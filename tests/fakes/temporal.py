@@ -1,11 +1,9 @@
-"""A Temporal server of our own on this machine, and workers that go to simulated servers.
-
-Run as a script it is one such worker; everything but its servers is what `owc-deploy worker` runs.
-"""
+"""A Temporal server of our own on this machine, and workers that go to simulated servers."""
 
 from __future__ import annotations
 
-import json
+import ctypes
+import multiprocessing
 import os
 import signal
 import socket
@@ -13,10 +11,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from fakes.served_fleet import Door
 
@@ -27,10 +25,13 @@ from owc_deploy.rollout.temporal.payloads import Timing
 from owc_deploy.rollout.temporal.worker import Stopping, WorkerSettings, run_worker
 from owc_deploy.store import open_fleet_store
 
-TESTS = Path(__file__).resolve().parents[1]
-# Kept when the process that started it is killed: then it is killed too.
+# When the process that started it is killed, it is killed too.
 _TIED = ["setpriv", "--pdeathsig", "KILL"]
-_EVENTS = 120
+_EVENTS = 60
+_PR_SET_PDEATHSIG = 1
+# Workers are forked from a process that has imported everything: they start in no time.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["fakes.temporal"])
 SHORT = Timing(heartbeat=2.0, start=20.0, end=60.0, unfit=3.0)
 
 
@@ -80,7 +81,7 @@ class DevelopmentServer:
 
 @dataclass
 class SimulatedWorker:
-    """A worker process; what it tells is in `log`."""
+    """A worker process whose servers are simulated; what it tells is in `log`."""
 
     root: Path
     fleet_port: int
@@ -88,61 +89,47 @@ class SimulatedWorker:
     places: Sequence[str] = ("default",)
     timing: Timing = SHORT
     at_once: int = 4
-    process: subprocess.Popen[bytes] = field(init=False)
+    process: BaseProcess = field(init=False)
 
     def __post_init__(self) -> None:
-        order = {
-            "root": str(self.root),
-            "fleet_port": self.fleet_port,
-            "places": list(self.places),
-            "timing": asdict(self.timing),
-            "at_once": self.at_once,
-        }
-        path = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*_TIED, sys.executable, "-m", "fakes.temporal", json.dumps(order)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONPATH": path},
-            )
-
-    def wait_until_it_serves(self) -> None:
-        while b"serves" not in self.log.read_bytes():
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.05)
+        self.log.touch()
+        settings = WorkerSettings(self.places, self.at_once, finish_seconds=20, timing=self.timing)
+        arguments = (self.root, self.fleet_port, self.log, settings)
+        self.process = _PROCESSES.Process(target=_work, args=arguments, daemon=True)
+        self.process.start()
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait()
+        self.process.join()
 
-    def stop(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=30)
+    def stop(self) -> int | None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGTERM)
+        self.process.join(60)
+        return self.process.exitcode
 
 
-def main(order: dict[str, Any]) -> int:
-    fleet = load_fleet(Path(order["root"]))
+def _work(root: Path, fleet_port: int, log: Path, settings: WorkerSettings) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with log.open("ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    fleet = load_fleet(root)
     stopping = Stopping()
 
     def tell(text: str) -> None:
-        sys.stdout.write(f"{datetime.now(UTC):%H:%M:%S.%f} {text}\n")
-        sys.stdout.flush()
+        os.write(1, f"{datetime.now(UTC):%H:%M:%S.%f} {text}\n".encode())
 
     stint = Stint(
         store=open_fleet_store(fleet),
         checkout=Checkout(fleet.root, tell),
-        open_executor=lambda _: Door(order["fleet_port"]),
+        open_executor=lambda _: Door(fleet_port),
         clock=lambda: datetime.now(UTC),
         pause=stopping.pause,
         tell=tell,
     )
-    settings = WorkerSettings(
-        order["places"], order["at_once"], finish_seconds=20, timing=Timing(**order["timing"])
-    )
-    return 0 if run_worker(fleet, stint, settings, stopping, lambda: os._exit(1)) else 1
+    finished = run_worker(fleet, stint, settings, stopping, lambda: os._exit(1))
+    os._exit(0 if finished else 1)
 
 
 def _free_port() -> int:
@@ -155,7 +142,3 @@ def _free_port() -> int:
 def _answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.argv[1])))

@@ -264,7 +264,7 @@ def test_a_person_pauses_resumes_and_aborts_from_any_machine(
     wait_for(lambda: bench.engine.walker(rollout_id) == "")
     paused = bench.standing(rollout_id)
     assert paused.state == "paused"
-    assert not any(site.is_under_way for site in paused.sites.values())
+    assert not bench.province.servers.working
     number = bench.events(rollout_id)[-1].number
     begun = [event.number for event in bench.events(rollout_id, "site-intended")]
     (pause,) = bench.events(rollout_id, "rollout-paused")
