@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option
+from owc_deploy.cli.rollout_scheduled import walk_scheduled
 from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.rollout_walk import (
     choose,
     current_report,
-    exit_code,
     finish,
     telling_journal,
     walk_on,
@@ -66,14 +66,15 @@ Examples:
   owc-deploy rollout resume --scheduled --yes
   owc-deploy rollout resume 20261127T001500Z-1a2b3c4d --accept-failures --reason "two known sites"
 
-Exit codes: as those of `rollout start`.
+Exit codes: as those of `rollout start`; with --scheduled 0 also for one that somebody paused.
 """,
 )
 @_rollout_argument
 @click.option(
     "--scheduled",
     is_flag=True,
-    help="Walk on every rollout that waits or was cut off; leave those that were paused or halted.",
+    help="Walk on every rollout that waits or was cut off; leave those alone that a person is to"
+    " look at, and those whose documents have changed.",
 )
 @click.option(
     "--accept-failures",
@@ -104,16 +105,15 @@ def resume_command(
     store = open_fleet_store(session.fleet)
     with closing(session.executor):
         if scheduled:
-            codes, documents = [0], []
-            for each in store.rollouts.identifiers(unfinished=True):
-                # One that was paused or halted stands where it is.
-                standing, stopped = walk_on(
-                    session, store, each, patience=patience, take_over=take_over
-                )
-                codes.append(exit_code(stopped, detailed=detailed_exitcode))
-                documents.append(current_report(session.fleet, store, standing))
-            print_reports(documents, output_format)
-            return max(codes)
+            confirm("Go on with what is under way?", yes=yes)
+            return walk_scheduled(
+                session,
+                store,
+                output_format,
+                patience=patience,
+                take_over=take_over,
+                detailed=detailed_exitcode,
+            )
         chosen = choose(store, rollout_id)
         standing = read(store, chosen)
         events = orders.resume(standing, reason, accept_failures=accept_failures)

@@ -188,14 +188,14 @@ def finish(
 ) -> int:
     """Say how a rollout stopped, and return the exit code."""
     print_reports([current_report(fleet, store, standing)], output_format)
-    return exit_code(stopped, detailed=detailed)
+    return exit_code(standing, stopped, detailed=detailed)
 
 
-def exit_code(stopped: Wait | Stand, *, detailed: bool) -> int:
-    """Return the exit code of a rollout that stopped so."""
-    if isinstance(stopped, Wait):
+def exit_code(standing: Standing, stopped: Wait | Stand, *, detailed: bool) -> int:
+    """Return the exit code of a rollout that stopped so; one that waits to undo is halted."""
+    if isinstance(stopped, Wait) and standing.state == "running":
         return EXIT_CHANGES if detailed else 0
-    return {"done": 0, "incomplete": 1}.get(stopped.state, EXIT_HALTED)
+    return {"done": 0, "incomplete": 1}.get(standing.state, EXIT_HALTED)
 
 
 def nothing_to_do(plan: Plan, output_format: str) -> int:

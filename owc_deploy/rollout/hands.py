@@ -23,7 +23,7 @@ from owc_deploy.rollout.apply import RELEASING, in_words, sent, versions_of
 from owc_deploy.rollout.models import NewEvent, RolloutSite
 from owc_deploy.rollout.observe import observe
 from owc_deploy.rollout.ports import Claims, Journal, Record, Tell
-from owc_deploy.rollout.rings import documents_sha256
+from owc_deploy.rollout.rings import is_as_started
 from owc_deploy.rollout.secrets import site_secrets, supplied_chains
 from owc_deploy.rollout.standing import GOOD, SiteStanding, Standing
 from owc_deploy.rollout.takeover import take_sites_over
@@ -85,7 +85,11 @@ class ServerHands:
 
     def _take_over(self, standing: Standing, sites: Iterable[RolloutSite]) -> None:
         """Announce ourselves where somebody was cut off, so that what they began is undone."""
-        unknown = {site.site: site.server for site in sites if standing.sites[site.site].is_unknown}
+        unknown = {
+            site.site: site.server
+            for site in sites
+            if standing.sites[site.site].is_unknown and site.server in self.fleet.servers
+        }
         if unknown:
             take_sites_over(
                 self.executor,
@@ -97,10 +101,21 @@ class ServerHands:
 
     def _look(self, sites: Iterable[RolloutSite]) -> Mapping[str, ObservedServer]:
         names = sorted({site.server for site in sites})
-        servers = tuple(self.fleet.servers[name] for name in names)
-        return observe(self.executor, servers, hold=True, on_progress=self.on_progress)
+        servers = tuple(self.fleet.servers[name] for name in names if name in self.fleet.servers)
+        gone = [name for name in names if name not in self.fleet.servers]
+        seen = observe(self.executor, servers, hold=True, on_progress=self.on_progress)
+        words = "servers.yml does not name it any more"
+        return {**seen, **{name: ObservedServer(name, unreachable=words) for name in gone}}
 
     def _change(self, standing: Standing, ring: str, sites: Sequence[RolloutSite]) -> None:
+        words = "its manifest or lock is not the one the rollout was started with any more"
+        moved = [site for site in sites if not is_as_started(self.fleet, site)]
+        self._note(
+            "site-ended", (SiteOutcome(s.site, s.server, "not-attempted", words) for s in moved)
+        )
+        sites = [site for site in sites if site not in moved]
+        if not sites:
+            return
         self._take_over(standing, sites)
         observed = self._look(sites)
         plan = self._plan(observed, sites)
@@ -109,7 +124,7 @@ class ServerHands:
         ended = [
             outcome
             for name, site in places.items()
-            if (outcome := standing_outcome(self.fleet, plan, plans[name], site, standing))
+            if (outcome := standing_outcome(plan, plans[name], site, standing))
         ]
         self._note("site-ended", ended)
         settled = {outcome.site for outcome in ended}
@@ -275,16 +290,13 @@ class ServerHands:
 
 
 def standing_outcome(
-    fleet: Fleet, plan: Plan, site_plan: SitePlan, site: RolloutSite, standing: Standing
+    plan: Plan, site_plan: SitePlan, site: RolloutSite, standing: Standing
 ) -> SiteOutcome | None:
     """Return how it ended for a site to which nothing is done, `None` when something is."""
     server = next(each for each in plan.servers if each.server == site.server)
     live = site_plan.observed_release
     if server.action == "unreachable":
         return SiteOutcome(site.site, site.server, "unreachable", server.reason)
-    if documents_sha256(fleet, site.site) != site.documents_sha256:
-        words = "its manifest or lock is not the one the rollout was started with any more"
-        return _outcome(site_plan, "not-attempted", words)
     if site_plan.action == "none":
         state = standing.sites[site.site]
         if live in state.release_ids:

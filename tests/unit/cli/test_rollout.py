@@ -15,9 +15,11 @@ from unit.cli.sessions import session
 from unit.plan.examples import fleet, lock, manifest
 
 from owc_deploy.cli import main
+from owc_deploy.cli.rollout_scheduled import worst
 from owc_deploy.cli.session import now
 from owc_deploy.execution.fingerprint import provision_fingerprint
 from owc_deploy.fleet.models import Fleet, FreezeDays, Ring, Server, SiteServers
+from owc_deploy.store import open_fleet_store
 
 SITES = ("altena", "bergen", "heusden")
 MODULES = ("rollout_start", "rollout_orders", "rollout_status")
@@ -223,3 +225,61 @@ def test_a_newer_rollout_takes_the_place_of_one_that_waits(desk: Desk) -> None:
     assert document["state"] == "done"
     states = [each["state"] for each in desk.json("list")["rollouts"]]
     assert states == ["done", "aborted"]
+
+
+SOAKING = (Ring("canary", soak_minutes=60), Ring("all"))
+
+
+def test_a_schedule_leaves_a_rollout_alone_whose_documents_changed(desk: Desk) -> None:
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
+    first = desk.json("start", "--yes")
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING, news="2.0.0")
+    assert desk.json("resume", "--scheduled", "--yes")["rollout_id"] == first["rollout_id"]
+    assert desk.code == 0
+    assert "bergen, heusden are not those it was started with" in desk.said
+    assert "--supersede" in desk.said
+    assert desk.live() == {"altena": "1.0.0"}
+
+
+def test_a_schedule_goes_on_with_what_it_may(desk: Desk) -> None:
+    """Somebody else walks one of two rollouts."""
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
+    held = desk.json("start", "altena", "--yes")["rollout_id"]
+    frozen = FreezeDays(now().date(), now().date() + timedelta(days=1), "elections")
+    open_fleet = desk.fleet
+    desk.fleet = replace(desk.fleet, settings=replace(desk.fleet.settings, freeze_days=(frozen,)))
+    other = desk.json("start", "bergen", "--yes")["rollout_id"]
+    desk.fleet = open_fleet
+    assert desk.owc("resume", "--scheduled") == 2
+    assert "--yes" in desk.said
+    later = now() + timedelta(hours=2)
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: later)
+    with open_fleet_store(desk.fleet).claim(f"rollout/{held}", reason="by hand"):
+        document = desk.json("resume", "--scheduled", "--yes")
+    assert desk.code == 4
+    assert "by hand" in desk.said
+    states = {each["rollout_id"]: each["state"] for each in document["rollouts"]}
+    assert states == {other: "done", held: "running"}
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"), [((0,), 0), ((0, 4), 4), ((4, 1), 1), ((1, 6, 4), 6), ((0, 10), 10)]
+)
+def test_the_worst_of_several_rollouts_counts(codes: tuple[int, ...], expected: int) -> None:
+    assert worst(codes) == expected
+
+
+def test_a_site_that_left_the_fleet_is_not_attempted(desk: Desk) -> None:
+    rings = (Ring("canary", soak_minutes=60), Ring("all"))
+    desk.fleet = three_sites(desk.fleet.root, rings=rings)
+    first = desk.json("start", "--yes")
+    without = {name: each for name, each in desk.fleet.manifests.items() if name != "bergen"}
+    servers = {"web1": desk.fleet.servers["web1"]}
+    desk.fleet = replace(desk.fleet, manifests=without, servers=servers)
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: now() + timedelta(hours=2))
+    assert desk.owc("resume", "--scheduled", "--yes") == 0
+    document = desk.json("resume", "--yes")
+    words = {site["site"]: site for ring in document["rings"] for site in ring["sites"]}
+    assert document["rollout_id"] == first["rollout_id"]
+    assert words["bergen"]["outcome"] == "not-attempted"
+    assert words["heusden"]["outcome"] == "changed"
