@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from owc_deploy.catalogue.relock import relock, write_lock
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
+from owc_deploy.cli.rollout_supersede import abort, endings, superseded
 from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
 from owc_deploy.cli.session import Session, now, open_session, operator
 from owc_deploy.cli.tell import job_link, notifier, rollout_notice
@@ -23,13 +25,14 @@ from owc_deploy.execution.jobs import new_transaction_id
 from owc_deploy.fleet.models import Fleet, Lock
 from owc_deploy.plan.document import plan_from_text
 from owc_deploy.plan.models import Plan
-from owc_deploy.rollout import aims, orders
+from owc_deploy.rollout import aims
 from owc_deploy.rollout.aims import Aim
 from owc_deploy.rollout.apply import RELEASING, check_plan
-from owc_deploy.rollout.journal import StoreJournal, begin, read, refuse_taken
+from owc_deploy.rollout.journal import begin, refuse_taken
 from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.rollout.rings import rollout_rings
+from owc_deploy.rollout.supersede import soaking, soaks_kept
 from owc_deploy.store import Store, open_fleet_store
 
 # Sites of a plan to which a rollout has nothing to do.
@@ -93,7 +96,9 @@ waiting, with --detailed-exitcode.
     "--skip-refused", is_flag=True, help="Leave out sites whose lock is refused, and begin."
 )
 @click.option(
-    "--supersede", is_flag=True, help="Abort rollouts under way that have the same sites."
+    "--supersede",
+    is_flag=True,
+    help="Take the place of rollouts under way that have the same sites; rings that soak go on.",
 )
 @click.option(
     "--emergency",
@@ -141,22 +146,33 @@ def start_command(
         store = open_fleet_store(session.fleet)
         aim = _aim(session, store, wish, check_sites(session.fleet, sites))
         session, aim, renewed = _relocked(session, aim, skip_refused=skip_refused)
+        earlier = (
+            superseded(session, store, aim.sites, yes=yes, take_over=take_over) if supersede else ()
+        )
         plan = planned(session, tuple(sorted(aim.sites)), (), hold=True)
-        rollout = _rollout(session.fleet, plan, aim, reason, approval)
+        unchanged = {site.site for site in plan.sites if site.action == "none"}
+        kept = {site: where for site, where in soaking(earlier).items() if site in unchanged}
+        rollout = _rollout(session.fleet, plan, aim, kept, reason, approval)
         if output_format == "human":
             print_plan(plan)
             _print_rings(rollout)
         _tell_left_out(plan)
-        if not rollout.rings:
+        if not rollout.rings and not earlier:
             return nothing_to_do(plan, output_format)
-        confirm("Start this rollout?", yes=yes)
-        if supersede:
-            _supersede(store, rollout)
-        else:
+        confirm("Start this rollout?" if rollout.rings else "Abort what is under way?", yes=yes)
+        if not rollout.rings:
+            abort(store, earlier, "nothing of it is to be done any more")
+            return nothing_to_do(plan, output_format)
+        if not supersede:
             refuse_taken(store, rollout)
         for lock in renewed:
             write_lock(session.fleet, lock)
-        begin(store, rollout)
+        begin(
+            store,
+            rollout,
+            *soaks_kept(rollout, kept),
+            ending=endings(earlier, f"superseded by {rollout.rollout_id}"),
+        )
         started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
         if started is not None:
             notifier(session.fleet).tell(started)
@@ -232,9 +248,14 @@ def _relocked(
 
 
 def _rollout(
-    fleet: Fleet, plan: Plan, aim: Aim, reason: str, emergency: Emergency | None
+    fleet: Fleet,
+    plan: Plan,
+    aim: Aim,
+    kept: Collection[str],
+    reason: str,
+    emergency: Emergency | None,
 ) -> Rollout:
-    sites = [site.site for site in plan.sites if site.action not in _LEFT_ALONE]
+    sites = [s.site for s in plan.sites if s.action not in _LEFT_ALONE or s.site in kept]
     moment = now()
     return Rollout(
         rollout_id=new_transaction_id(moment),
@@ -261,13 +282,3 @@ def _tell_left_out(plan: Plan) -> None:
     for site in plan.sites:
         if site.action not in _LEFT_ALONE and not site.ring:
             narrate(f"{site.site} is in no ring: it is left to `owc-deploy apply {site.site}`")
-
-
-def _supersede(store: Store, rollout: Rollout) -> None:
-    ours = {site.site for site in rollout.sites}
-    for rollout_id in store.rollouts.identifiers(unfinished=True):
-        standing = read(store, rollout_id)
-        if ours & standing.sites.keys() and standing.state != "aborted":
-            why = f"superseded by {rollout.rollout_id}"
-            StoreJournal(store, rollout_id).append(*orders.abort(standing, why))
-            narrate(f"rollout {rollout_id} is aborted: {why}")

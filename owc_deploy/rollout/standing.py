@@ -193,7 +193,11 @@ class Standing:
             self.unreachable_servers.pop(server, None)
 
     def _ring_settled(self, event: Event) -> None:
-        self.rings[event.body["ring"]].settled_at = event.at
+        since = event.body.get(
+            "since"
+        )  # of a soak that began in a rollout that this one supersedes
+        ring = self.rings[event.body["ring"]]
+        ring.settled_at = datetime.fromisoformat(since) if since else event.at
 
     def _ring_checked(self, event: Event) -> None:
         ring = self.rings[event.body["ring"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ from owc_deploy.cli import main
 from owc_deploy.cli.rollout_scheduled import worst
 from owc_deploy.cli.session import now
 from owc_deploy.execution.fingerprint import provision_fingerprint
+from owc_deploy.execution.ports import ReleaseRequest
 from owc_deploy.fleet.models import Fleet, FreezeDays, Ring, Server, SiteServers
 from owc_deploy.store import open_fleet_store
 
@@ -228,6 +229,84 @@ def test_a_newer_rollout_takes_the_place_of_one_that_waits(desk: Desk) -> None:
 
 
 SOAKING = (Ring("canary", soak_minutes=60), Ring("all"))
+
+
+def newest(desk: Desk) -> dict[str, Any]:
+    return desk.json("status", desk.json("list")["rollouts"][0]["rollout_id"])
+
+
+def test_a_soak_is_not_passed_over_by_what_is_merged_meanwhile(desk: Desk) -> None:
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
+    first = desk.json("start", "--yes")
+    assert first["state"] == "waiting"
+    second = desk.json("start", "--supersede", "--yes")
+    assert second["rollout_id"] != first["rollout_id"]
+    assert (second["state"], second["waits_until"]) == ("waiting", first["waits_until"])
+    assert second["counts"] == {"ok": 1, "pending": 2}
+    assert list(desk.live()) == ["altena"]
+    # What changes the canary is soaked anew.
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING, news="2.0.0")
+    third = desk.json("start", "--supersede", "--yes")
+    assert third["counts"] == {"changed": 1, "pending": 2}
+    assert desk.live() == {"altena": "2.0.0"}
+    assert [each["state"] for each in desk.json("list")["rollouts"]] == [
+        *("waiting", "aborted", "aborted")
+    ]
+
+
+def test_a_rollout_is_aborted_when_what_it_was_to_bring_is_taken_back(desk: Desk) -> None:
+    desk.owc("start", "--yes")
+    good = desk.fleet
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0")
+    desk.servers.script("altena", "rolled-back", "it fatals")
+    assert desk.owc("start", "--yes") == 6
+    desk.fleet = good
+    assert desk.owc("start", "--yes") == 0
+    assert newest(desk)["state"] == "halted"
+    assert desk.owc("start", "--supersede") == 2
+    assert newest(desk)["state"] == "halted"
+    assert desk.owc("start", "--supersede", "--yes") == 0
+    assert newest(desk)["state"] == "aborted"
+    assert desk.owc("resume", "--scheduled", "--yes") == 0
+
+
+def test_a_rollout_that_a_person_paused_gives_its_place_to_none(desk: Desk) -> None:
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
+    desk.owc("start", "--yes")
+    desk.owc("pause", "--reason", "the help desk is called")
+    assert desk.owc("start", "--supersede", "--yes") == 2
+    assert "the help desk is called" in desk.said
+    assert desk.owc("resume", "--scheduled", "--yes") == 0
+    assert "is left alone: it was paused: the help desk is called" in desk.said
+    assert list(desk.live()) == ["altena"]
+    assert newest(desk)["state"] == "paused"
+
+
+def test_what_a_rollout_undoes_is_undone_before_another_takes_its_place(desk: Desk) -> None:
+    desk.owc("start", "--yes")
+    rings = (Ring("canary"), Ring("all", undo_since="canary"))
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0", rings=rings)
+    desk.servers.script("heusden", "failed", "the disk is full")
+    web2, release = desk.servers.servers["web2"], desk.servers.release
+
+    def then_lost(requests: Mapping[str, ReleaseRequest], **more: Any) -> Any:
+        outcomes = release(requests, **more)
+        web2.unreachable = "no answer" if "web2" in requests else ""
+        return outcomes
+
+    desk.patch.setattr(desk.servers, "release", then_lost)
+    document = desk.json("start", "--yes")
+    assert (desk.code, document["counts"]) == (6, {"undone": 1, "undo-unreachable": 1, "failed": 1})
+    assert desk.owc("start", "--supersede", "--yes") == 2
+    assert "is still undoing what it changed" in desk.said
+    assert newest(desk)["rollout_id"] == document["rollout_id"]
+    web2.unreachable = ""
+    later = now() + timedelta(minutes=2)
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: later)
+    desk.servers.release = release  # type: ignore[method-assign]
+    assert desk.json("start", "--supersede", "--yes")["counts"] == {"changed": 3}
+    undone = desk.json("status", document["rollout_id"])
+    assert (undone["state"], undone["counts"]) == ("aborted", {"undone": 2, "failed": 1})
 
 
 def test_a_schedule_leaves_a_rollout_alone_whose_documents_changed(desk: Desk) -> None:
