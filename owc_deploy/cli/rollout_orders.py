@@ -9,22 +9,20 @@ from pathlib import Path
 import click
 
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option
+from owc_deploy.cli.rollout_scheduled import walk_scheduled
 from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.rollout_walk import (
-    EXIT_CHANGES,
-    EXIT_HALTED,
     choose,
     current_report,
     engine_of,
-    exit_code,
     finish,
     telling_journal,
     walk_on,
     walk_options,
 )
 from owc_deploy.cli.session import open_session
-from owc_deploy.cli.view import confirm, narrate, print_error
-from owc_deploy.errors import LeaseHeldError, UsageError
+from owc_deploy.cli.view import confirm, narrate
+from owc_deploy.errors import UsageError
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
@@ -34,8 +32,6 @@ from owc_deploy.rollout.standing import Standing
 from owc_deploy.store import Store, open_fleet_store
 
 _rollout_argument = click.argument("rollout_id", default="", metavar="[ROLLOUT]")
-# The exit codes of `resume --scheduled`: one that says more about a rollout outweighs those before.
-_GRAVITY = (0, EXIT_CHANGES, LeaseHeldError.exit_code, 1, EXIT_HALTED)
 _reason_option = click.option("--reason", default="", help="Why, for the audit log.")
 
 
@@ -73,14 +69,15 @@ Examples:
   owc-deploy rollout resume --scheduled --yes
   owc-deploy rollout resume 20261127T001500Z-1a2b3c4d --accept-failures --reason "two known sites"
 
-Exit codes: as those of `rollout start`.
+Exit codes: as those of `rollout start`; with --scheduled 0 also for one that somebody paused.
 """,
 )
 @_rollout_argument
 @click.option(
     "--scheduled",
     is_flag=True,
-    help="Walk on every rollout that waits or was cut off; leave those that were paused or halted.",
+    help="Walk on every rollout that waits or was cut off; leave those alone that a person is to"
+    " look at, and those whose documents have changed.",
 )
 @click.option(
     "--accept-failures",
@@ -116,22 +113,15 @@ def resume_command(
                     "--scheduled is about every rollout and decides nothing",
                     hint="owc-deploy rollout resume --scheduled",
                 )
-            codes, documents = [0], []
-            for each in store.rollouts.identifiers(unfinished=True):
-                # One that was paused or halted stands where it is.
-                try:
-                    standing, stopped = walk_on(
-                        session, store, each, patience=patience, take_over=take_over
-                    )
-                    code = exit_code(standing, stopped, detailed=detailed_exitcode)
-                except LeaseHeldError as error:
-                    # Somebody walks it already, which is nothing to keep the others waiting for.
-                    print_error(error)
-                    standing, code = read(store, each), error.exit_code
-                codes.append(code)
-                documents.append(current_report(session.fleet, store, standing))
-            print_reports(documents, output_format)
-            return max(codes, key=_GRAVITY.index)
+            confirm("Go on with what is under way?", yes=yes)
+            return walk_scheduled(
+                session,
+                store,
+                output_format,
+                patience=patience,
+                take_over=take_over,
+                detailed=detailed_exitcode,
+            )
         chosen = choose(store, rollout_id)
         standing = read(store, chosen)
         events = orders.resume(standing, reason, accept_failures=accept_failures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,14 +14,8 @@ from owc_deploy.catalogue.relock import relock, write_lock
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
-from owc_deploy.cli.rollout_walk import (
-    engine_of,
-    finish,
-    nothing_to_do,
-    telling_journal,
-    walk_on,
-    walk_options,
-)
+from owc_deploy.cli.rollout_supersede import abort, in_the_way, tell_aborted, undoing
+from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
 from owc_deploy.cli.session import Session, now, open_session, operator
 from owc_deploy.cli.tell import job_link, notifier, rollout_notice
 from owc_deploy.cli.update import narrate_relocked
@@ -33,11 +28,12 @@ from owc_deploy.plan.models import Plan
 from owc_deploy.rollout import aims, orders
 from owc_deploy.rollout.aims import Aim
 from owc_deploy.rollout.apply import RELEASING, check_plan
-from owc_deploy.rollout.journal import begin, read, refuse_taken
+from owc_deploy.rollout.journal import begin, refuse_taken
 from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
 from owc_deploy.rollout.names import LOCKS_DOCUMENT
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.rollout.rings import rollout_rings
+from owc_deploy.rollout.supersede import soaking, soaks_kept
 from owc_deploy.store import Store, open_fleet_store
 
 # Sites of a plan to which a rollout has nothing to do.
@@ -107,7 +103,9 @@ waiting, with --detailed-exitcode.
     "--skip-refused", is_flag=True, help="Leave out sites whose lock is refused, and begin."
 )
 @click.option(
-    "--supersede", is_flag=True, help="Abort rollouts under way that have the same sites."
+    "--supersede",
+    is_flag=True,
+    help="Take the place of rollouts under way that have the same sites; rings that soak go on.",
 )
 @click.option(
     "--emergency",
@@ -155,28 +153,43 @@ def start_command(
         store = open_fleet_store(session.fleet)
         aim = _aim(session, store, wish, check_sites(session.fleet, sites))
         session, aim, renewed = _relocked(session, aim, skip_refused=skip_refused)
+        if supersede:
+            for each in undoing(session.fleet, store, aim.sites):
+                confirm(f"Undo rollout {each} first?", yes=yes)
+                walk_on(session, store, each, patience=timedelta(0), take_over=take_over)
+        earlier = in_the_way(session.fleet, store, aim.sites) if supersede else ()
         plan = planned(session, tuple(sorted(aim.sites)), (), hold=True)
-        rollout = _rollout(session.fleet, plan, aim, reason, approval)
+        unchanged = {site.site for site in plan.sites if site.action == "none"}
+        kept = unchanged & soaking(earlier).keys()
+        rollout = _rollout(session.fleet, plan, aim, kept, reason, approval)
         if output_format == "human":
             print_plan(plan)
             _print_rings(rollout)
         _tell_left_out(plan)
-        if not rollout.rings:
+        if not rollout.rings and not earlier:
             return nothing_to_do(rollout, plan, output_format)
-        confirm("Start this rollout?", yes=yes)
+        confirm("Start this rollout?" if rollout.rings else "Abort what is under way?", yes=yes)
+        if not rollout.rings:
+            abort(session.fleet, store, earlier, "nothing of it is to be done any more")
+            return nothing_to_do(rollout, plan, output_format)
         # One at a time: whoever may not begin must not write locks either.
         with store.claim(
             LOCKS_DOCUMENT, reason="a rollout begins", take_over=take_over, narrate=narrate
         ):
+            why = f"superseded by {rollout.rollout_id}"
             if supersede:
-                _supersede(session.fleet, store, rollout)
+                # They went on while somebody was asked.
+                earlier = in_the_way(session.fleet, store, aim.sites)
             else:
                 refuse_taken(store, rollout)
+            ending = {one.rollout.rollout_id: orders.supersede(one, why) for one in earlier}
+            soaks = {site: one for site, one in soaking(earlier).items() if site in kept}
             for lock in renewed:
                 write_lock(session.fleet, lock)
             if renewed and session.fleet.settings.engine != "embedded":
                 narrate("commit and push the renewed locks now: workers wait until they have them")
-            begin(store, rollout)
+            begin(store, rollout, *soaks_kept(rollout, soaks), ending=ending)
+            tell_aborted(session.fleet, store, earlier, ending, why)
         started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
         if started is not None:
             notifier(session.fleet).tell(started)
@@ -265,9 +278,14 @@ def _relocked(
 
 
 def _rollout(
-    fleet: Fleet, plan: Plan, aim: Aim, reason: str, emergency: Emergency | None
+    fleet: Fleet,
+    plan: Plan,
+    aim: Aim,
+    kept: Collection[str],
+    reason: str,
+    emergency: Emergency | None,
 ) -> Rollout:
-    sites = [site.site for site in plan.sites if site.action not in _LEFT_ALONE]
+    sites = [s.site for s in plan.sites if s.action not in _LEFT_ALONE or s.site in kept]
     moment = now()
     return Rollout(
         rollout_id=new_transaction_id(moment),
@@ -294,18 +312,3 @@ def _tell_left_out(plan: Plan) -> None:
     for site in plan.sites:
         if site.action not in _LEFT_ALONE and not site.ring:
             narrate(f"{site.site} is in no ring: it is left to `owc-deploy apply {site.site}`")
-
-
-def _supersede(fleet: Fleet, store: Store, rollout: Rollout) -> None:
-    """Abort the rollouts that have sites of this one.
-
-    Raises UsageError, before any is aborted, when one still brings sites back.
-    """
-    taken = store.rollouts.taken(site.site for site in rollout.sites)
-    others = [read(store, rollout_id) for rollout_id in sorted(set(taken.values()))]
-    why = f"superseded by {rollout.rollout_id}"
-    events = [orders.supersede(other, why) for other in others]
-    for other, aborted in zip(others, events, strict=True):
-        telling_journal(fleet, store, other.rollout).append(*aborted)
-        engine_of(fleet, store).wake(other.rollout.rollout_id)
-        narrate(f"rollout {other.rollout.rollout_id} is aborted: {why}")

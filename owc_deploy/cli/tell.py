@@ -70,7 +70,7 @@ class TellingJournal:
     def append(self, *events: NewEvent) -> None:
         """See `Journal.append`."""
         self.journal.append(*events)
-        _tell_events(self.notifier, self.rollout, events)
+        tell_events(self.notifier, self.rollout, events)
 
     def events(self, *, after: int = 0) -> Sequence[Event]:
         """See `Journal.events`."""
@@ -92,10 +92,11 @@ class WorkerNotices:
         known = self._known
         if known is None or known[0] is not fleet:
             known = self._known = (fleet, Notifier(fleet, self._narrate))
-        _tell_events(known[1], rollout, events)
+        tell_events(known[1], rollout, events)
 
 
-def _tell_events(notifier: Notifier, rollout: Rollout, events: Iterable[NewEvent]) -> None:
+def tell_events(notifier: Notifier, rollout: Rollout, events: Iterable[NewEvent]) -> None:
+    """Tell the channels of what happened in a rollout."""
     for event in events:
         notice = rollout_notice(rollout, event, job_link())
         if notice is not None:

@@ -27,8 +27,7 @@ def resume(standing: Standing, why: str, *, accept_failures: bool = False) -> tu
     if standing.is_over:
         raise _not_now(standing, "resumed")
     events: list[NewEvent] = []
-    # One that was aborted and is not over has something to undo, or to write down that it is.
-    if standing.state == "aborted" or _is_undoing(standing):
+    if is_undoing(standing):
         if accept_failures:
             raise _undoing(standing)
         return ()
@@ -62,15 +61,25 @@ def abort(standing: Standing, why: str, *, undo_since: str = "") -> tuple[NewEve
     rings = names[names.index(undo_since) :] if undo_since else []
     body = {"why": why or "a person asked for it", "undo_rings": rings}
     aborted = NewEvent("rollout-aborted", body=body)
-    if rings or _is_undoing(standing):
+    if rings or is_undoing(standing):
         return (aborted,)
     return (aborted, NewEvent("rollout-ended", body={"word": "aborted"}))
 
 
 def supersede(standing: Standing, why: str) -> tuple[NewEvent, ...]:
-    """Stop for good because another rollout takes its place; not while it brings sites back."""
-    if _is_undoing(standing):
+    """Stop for good because another rollout takes its place.
+
+    Not while it brings sites back, nor when a person paused it: they want nothing new to begin.
+    """
+    if is_undoing(standing):
         raise _undoing(standing)
+    if standing.state == "paused":
+        rollout_id = standing.rollout.rollout_id
+        raise UsageError(
+            f"rollout {rollout_id} was paused: {standing.why}",
+            context="whoever paused it wants nothing new to begin",
+            hint=f"owc-deploy rollout abort {rollout_id}, and then the same command",
+        )
     return abort(standing, why)
 
 
@@ -81,7 +90,7 @@ def retry(standing: Standing, sites: Iterable[str], why: str) -> tuple[NewEvent,
             f"rollout {standing.rollout.rollout_id} is over ({standing.state})",
             hint="owc-deploy rollout start, which changes only what is not as its lock says",
         )
-    if _is_undoing(standing):
+    if is_undoing(standing):
         raise _undoing(standing)
     possible = failed_sites(standing) | {
         name for name, site in standing.sites.items() if site.undo is not None
@@ -115,8 +124,14 @@ def failed_sites(standing: Standing) -> set[str]:
     }
 
 
-def _is_undoing(standing: Standing) -> bool:
-    return next(standing.to_undo(), None) is not None
+def is_undoing(standing: Standing) -> bool:
+    """Return whether a rollout has something to bring back, or to write down that it did.
+
+    That is what an abort waits for.
+    """
+    if standing.is_over:
+        return False
+    return standing.state == "aborted" or next(standing.to_undo(), None) is not None
 
 
 def _undoing(standing: Standing) -> UsageError:

@@ -90,6 +90,12 @@ def wave_sizes(waves: Iterable[Share], sites: int) -> Iterator[int]:
         left -= size
 
 
+def is_as_started(fleet: Fleet, site: RolloutSite) -> bool:
+    """Return whether a site's manifest and lock are those that its rollout was started with."""
+    known = site.site in fleet.manifests
+    return known and documents_sha256(fleet, site.site) == site.documents_sha256
+
+
 def documents_sha256(fleet: Fleet, site: str) -> str:
     """Return the hash of what a site's release follows from: its manifest and its lock."""
     return canonical_sha256(

@@ -229,7 +229,10 @@ class Standing:
 
     def _ring_settled(self, event: Event) -> None:
         ring = self.rings[event.body["ring"]]
-        ring.settled_at, ring.checked_at = event.at, None
+        # A soak may have begun in a rollout whose place this one takes.
+        since = event.body.get("since")
+        ring.settled_at = datetime.fromisoformat(since) if since else event.at
+        ring.checked_at = None
         for site in self._sites_in[event.body["ring"]]:
             standing = self.sites[site.site]
             if standing.checks:

@@ -30,17 +30,28 @@ class Rollouts:
         document: Mapping[str, Any],
         sites: Iterable[str],
         *entries: NewEntry,
+        ending: Mapping[str, Iterable[NewEntry]] | None = None,
     ) -> dict[str, str]:
         """Write a rollout down with its first entries, if no other holds any of its sites.
 
-        Returns the sites that are part of a rollout that is not over, with its identifier; then
-        nothing was written.
+        `ending` are the last entries of rollouts that are aborted for it, by their identifiers.
+        Returns the sites that are part of another rollout that is not over, with its identifier;
+        then nothing was written.
         """
         wanted = sorted(set(sites))
+        ending = ending or {}
         with self._database.writing() as connection:
-            taken = _taken(connection, wanted)
+            held = _taken(connection, wanted)
+            taken = {site: other for site, other in held.items() if other not in ending}
             if taken:
                 return taken
+            for other, last in ending.items():
+                ends = update(rollouts).where(
+                    rollouts.c.rollout_id == other, rollouts.c.ended.is_(None)
+                )
+                # One that came to its end meanwhile keeps it.
+                if connection.execute(ends.values(ended="aborted")).rowcount:
+                    self._audit.append_within(connection, *last)
             connection.execute(
                 insert(rollouts).values(
                     rollout_id=rollout_id,

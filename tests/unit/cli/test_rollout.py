@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -18,8 +18,10 @@ from unit.plan.examples import fleet, lock, manifest
 from owc_deploy.catalogue.relock import LockChange, Relocked
 from owc_deploy.cli import main
 from owc_deploy.cli.plan import planned, write_plan
+from owc_deploy.cli.rollout_scheduled import worst
 from owc_deploy.cli.session import now
 from owc_deploy.execution.fingerprint import provision_fingerprint
+from owc_deploy.execution.ports import ReleaseRequest
 from owc_deploy.fleet.models import Fleet, FreezeDays, Ring, Server, SiteServers
 from owc_deploy.plan.document import plan_to_document
 from owc_deploy.resources import resource_folder
@@ -402,3 +404,138 @@ def test_a_site_whose_lock_changed_says_what_to_type(desk: Desk) -> None:
     assert "owc-deploy rollout start --supersede" in desk.stdout
     assert desk.owc("start", "--supersede", "--yes") == 0
     assert desk.live() == dict.fromkeys(SITES, "2.0.0")
+
+
+SOAKING = (Ring("canary", soak_minutes=60), Ring("all"))
+
+
+def newest(desk: Desk) -> dict[str, Any]:
+    return desk.json("status", desk.json("list")["rollouts"][0]["rollout_id"])
+
+
+def test_a_soak_is_not_passed_over_by_what_is_merged_meanwhile(desk: Desk) -> None:
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
+    first = desk.json("start", "--yes")
+    assert first["state"] == "waiting"
+    second = desk.json("start", "--supersede", "--yes")
+    assert second["rollout_id"] != first["rollout_id"]
+    assert (second["state"], second["waits_until"]) == ("waiting", first["waits_until"])
+    assert second["counts"] == {"ok": 1, "pending": 2}
+    assert list(desk.live()) == ["altena"]
+    # What changes the canary is soaked anew.
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING, news="2.0.0")
+    third = desk.json("start", "--supersede", "--yes")
+    assert third["counts"] == {"changed": 1, "pending": 2}
+    assert desk.live() == {"altena": "2.0.0"}
+    assert [each["state"] for each in desk.json("list")["rollouts"]] == [
+        *("waiting", "aborted", "aborted")
+    ]
+
+
+def test_a_rollout_is_aborted_when_what_it_was_to_bring_is_taken_back(desk: Desk) -> None:
+    desk.owc("start", "--yes")
+    good = desk.fleet
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0")
+    desk.servers.script("altena", "rolled-back", "it fatals")
+    assert desk.owc("start", "--yes") == 6
+    desk.fleet = good
+    assert desk.owc("start", "--yes") == 0
+    assert newest(desk)["state"] == "halted"
+    assert desk.owc("start", "--supersede") == 2
+    assert newest(desk)["state"] == "halted"
+    assert desk.owc("start", "--supersede", "--yes") == 0
+    assert newest(desk)["state"] == "aborted"
+    assert desk.owc("resume", "--scheduled", "--yes") == 0
+
+
+def test_a_rollout_that_a_person_paused_gives_its_place_to_none(desk: Desk) -> None:
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
+    desk.owc("start", "--yes")
+    desk.owc("pause", "--reason", "the help desk is called")
+    assert desk.owc("start", "--supersede", "--yes") == 2
+    assert "the help desk is called" in desk.said
+    assert desk.owc("resume", "--scheduled", "--yes") == 0
+    assert "is left alone: it was paused: the help desk is called" in desk.said
+    assert list(desk.live()) == ["altena"]
+    assert newest(desk)["state"] == "paused"
+
+
+def test_what_a_rollout_undoes_is_undone_before_another_takes_its_place(desk: Desk) -> None:
+    desk.owc("start", "--yes")
+    rings = (Ring("canary"), Ring("all", undo_since="canary"))
+    desk.fleet = three_sites(desk.fleet.root, news="2.0.0", rings=rings)
+    desk.servers.script("heusden", "failed", "the disk is full")
+    web2, release = desk.servers.servers["web2"], desk.servers.release
+
+    def then_lost(requests: Mapping[str, ReleaseRequest], **more: Any) -> Any:
+        outcomes = release(requests, **more)
+        web2.unreachable = "no answer" if "web2" in requests else ""
+        return outcomes
+
+    desk.patch.setattr(desk.servers, "release", then_lost)
+    document = desk.json("start", "--yes")
+    assert (desk.code, document["counts"]) == (6, {"undone": 1, "undo-unreachable": 1, "failed": 1})
+    assert desk.owc("start", "--supersede", "--yes") == 2
+    assert "is still undoing what it changed" in desk.said
+    assert newest(desk)["rollout_id"] == document["rollout_id"]
+    web2.unreachable = ""
+    later = now() + timedelta(minutes=2)
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: later)
+    desk.servers.release = release  # type: ignore[method-assign]
+    assert desk.json("start", "--supersede", "--yes")["counts"] == {"changed": 3}
+    undone = desk.json("status", document["rollout_id"])
+    assert (undone["state"], undone["counts"]) == ("aborted", {"undone": 2, "failed": 1})
+
+
+def test_a_schedule_leaves_a_rollout_alone_whose_documents_changed(desk: Desk) -> None:
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
+    first = desk.json("start", "--yes")
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING, news="2.0.0")
+    assert desk.json("resume", "--scheduled", "--yes")["rollout_id"] == first["rollout_id"]
+    assert desk.code == 0
+    assert "bergen, heusden are not those it was started with" in desk.said
+    assert "--supersede" in desk.said
+    assert desk.live() == {"altena": "1.0.0"}
+
+
+def test_a_schedule_goes_on_with_what_it_may(desk: Desk) -> None:
+    """Somebody else walks one of two rollouts."""
+    desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
+    held = desk.json("start", "altena", "--yes")["rollout_id"]
+    frozen = FreezeDays(now().date(), now().date() + timedelta(days=1), "elections")
+    open_fleet = desk.fleet
+    desk.fleet = replace(desk.fleet, settings=replace(desk.fleet.settings, freeze_days=(frozen,)))
+    other = desk.json("start", "bergen", "--yes")["rollout_id"]
+    desk.fleet = open_fleet
+    assert desk.owc("resume", "--scheduled") == 2
+    assert "--yes" in desk.said
+    later = now() + timedelta(hours=2)
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: later)
+    with open_fleet_store(desk.fleet).claim(f"rollout/{held}", reason="by hand"):
+        assert desk.owc("resume", "--scheduled", "--yes", "--format", "json") == 4
+    assert "by hand" in desk.said
+    rollouts = json.loads(desk.stdout)["rollouts"]
+    states = {each["rollout_id"]: each["state"] for each in rollouts}
+    assert states == {other: "done", held: "running"}
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"), [((0,), 0), ((0, 4), 4), ((4, 1), 1), ((1, 6, 4), 6), ((0, 10), 10)]
+)
+def test_the_worst_of_several_rollouts_counts(codes: tuple[int, ...], expected: int) -> None:
+    assert worst(codes) == expected
+
+
+def test_a_site_that_left_the_fleet_is_not_attempted(desk: Desk) -> None:
+    rings = (Ring("canary", soak_minutes=60), Ring("all"))
+    desk.fleet = three_sites(desk.fleet.root, rings=rings)
+    first = desk.json("start", "--yes")
+    without = {name: each for name, each in desk.fleet.manifests.items() if name != "bergen"}
+    desk.fleet = replace(desk.fleet, manifests=without)
+    desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: now() + timedelta(hours=2))
+    assert desk.owc("resume", "--scheduled", "--yes") == 0
+    document = desk.json("resume", "--yes")
+    words = {site["site"]: site for ring in document["rings"] for site in ring["sites"]}
+    assert document["rollout_id"] == first["rollout_id"]
+    assert words["bergen"]["outcome"] == "not-attempted"
+    assert words["heusden"]["outcome"] == "changed"

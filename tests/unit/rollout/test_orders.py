@@ -159,6 +159,7 @@ def test_what_is_written_down(
 
 
 REFUSED: list[tuple[str, Order, Story, str, str]] = [
+    ("supersede what a person paused", supersede, [paused()], "was paused", "rollout abort r1"),
     ("pause twice", pause, [paused()], "is paused and cannot be paused", "rollout status r1"),
     ("pause what is over", pause, OVER, "is done and cannot be paused", "rollout status r1"),
     ("resume what is over", resume, OVER, "is done and cannot be resumed", "rollout status r1"),
