@@ -13,6 +13,7 @@ import shlex
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +165,8 @@ class Cancelling:
             send(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(grace_seconds)
+                # What the shell started was told at the same moment, and may need one more.
+                time.sleep(0.5 if self.to_all else 0)
                 break
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
