@@ -112,6 +112,12 @@ class LeaseHeldError(OwcError):
         self.held = held
 
 
+class EngineError(OwcError):
+    """What walks rollouts elsewhere cannot be reached or used."""
+
+    reference = "engine"
+
+
 class PlanStaleError(OwcError):
     """What the plan was made from has moved."""
 

@@ -30,6 +30,7 @@ VERBS = {
     "apply": "apply",
     "update": "update",
     "rollout": "rollout",
+    "worker": "worker",
     "rollback": "rollback",
     "status": "status",
     "when": "when",

@@ -41,7 +41,7 @@ class _Verbs(click.Group):
     epilog="""
 \b
 Examples:
-  owc-deploy rollout start openwoo '^4.3' --yes
+  owc-deploy rollout start --block openwoo --version '^4.3' --yes
   owc-deploy rollout status
   owc-deploy rollout pause --reason "the help desk is called"
 """,

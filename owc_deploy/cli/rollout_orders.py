@@ -9,18 +9,20 @@ from pathlib import Path
 import click
 
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option
+from owc_deploy.cli.rollout_scheduled import walk_scheduled
 from owc_deploy.cli.rollout_view import print_reports
 from owc_deploy.cli.rollout_walk import (
     choose,
     current_report,
-    exit_code,
+    engine_of,
     finish,
     telling_journal,
     walk_on,
     walk_options,
 )
 from owc_deploy.cli.session import open_session
-from owc_deploy.cli.view import confirm
+from owc_deploy.cli.view import confirm, narrate
+from owc_deploy.errors import UsageError
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
@@ -53,6 +55,7 @@ def pause_command(rollout_id: str, reason: str, fleet_root: Path, output_format:
     chosen = choose(store, rollout_id)
     standing = read(store, chosen)
     _order(fleet, store, standing, orders.pause(standing, reason))
+    engine_of(fleet, store).wake(chosen)
     print_reports([current_report(fleet, store, read(store, chosen))], output_format)
     return 0
 
@@ -66,14 +69,15 @@ Examples:
   owc-deploy rollout resume --scheduled --yes
   owc-deploy rollout resume 20261127T001500Z-1a2b3c4d --accept-failures --reason "two known sites"
 
-Exit codes: as those of `rollout start`.
+Exit codes: as those of `rollout start`; with --scheduled 0 also for one that somebody paused.
 """,
 )
 @_rollout_argument
 @click.option(
     "--scheduled",
     is_flag=True,
-    help="Walk on every rollout that waits or was cut off; leave those that were paused or halted.",
+    help="Walk on every rollout that waits or was cut off; leave those alone that a person is to"
+    " look at, and those whose documents have changed.",
 )
 @click.option(
     "--accept-failures",
@@ -104,16 +108,20 @@ def resume_command(
     store = open_fleet_store(session.fleet)
     with closing(session.executor):
         if scheduled:
-            codes, documents = [0], []
-            for each in store.rollouts.identifiers(unfinished=True):
-                # One that was paused or halted stands where it is.
-                standing, stopped = walk_on(
-                    session, store, each, patience=patience, take_over=take_over
+            if rollout_id or accept_failures:
+                raise UsageError(
+                    "--scheduled is about every rollout and decides nothing",
+                    hint="owc-deploy rollout resume --scheduled",
                 )
-                codes.append(exit_code(stopped, detailed=detailed_exitcode))
-                documents.append(current_report(session.fleet, store, standing))
-            print_reports(documents, output_format)
-            return max(codes)
+            confirm("Go on with what is under way?", yes=yes)
+            return walk_scheduled(
+                session,
+                store,
+                output_format,
+                patience=patience,
+                take_over=take_over,
+                detailed=detailed_exitcode,
+            )
         chosen = choose(store, rollout_id)
         standing = read(store, chosen)
         events = orders.resume(standing, reason, accept_failures=accept_failures)
@@ -169,6 +177,8 @@ def abort_command(
         standing = read(store, chosen)
         if not standing.is_over:
             standing, _ = walk_on(session, store, chosen, patience=None, take_over=take_over)
+        else:
+            engine_of(session.fleet, store).wake(chosen)
     document = current_report(session.fleet, store, standing)
     print_reports([document], output_format)
     return 1 if any(word.startswith("undo-") for word in document["counts"]) else 0
@@ -221,5 +231,9 @@ def retry_command(
 
 
 def _order(fleet: Fleet, store: Store, standing: Standing, events: tuple[NewEvent, ...]) -> None:
-    if events:
-        telling_journal(fleet, store, standing.rollout).append(*events)
+    if not events:
+        return
+    telling_journal(fleet, store, standing.rollout).append(*events)
+    holder = store.holder(f"rollout/{standing.rollout.rollout_id}")
+    if holder is not None:
+        narrate(f"written down; {holder.owner} walks this rollout and does it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,6 +14,7 @@ from owc_deploy.catalogue.relock import relock, write_lock
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
+from owc_deploy.cli.rollout_supersede import abort, in_the_way, tell_aborted, undoing
 from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
 from owc_deploy.cli.session import Session, now, open_session, operator
 from owc_deploy.cli.tell import job_link, notifier, rollout_notice
@@ -26,10 +28,12 @@ from owc_deploy.plan.models import Plan
 from owc_deploy.rollout import aims, orders
 from owc_deploy.rollout.aims import Aim
 from owc_deploy.rollout.apply import RELEASING, check_plan
-from owc_deploy.rollout.journal import StoreJournal, begin, read, refuse_taken
+from owc_deploy.rollout.journal import begin, refuse_taken
 from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
+from owc_deploy.rollout.names import LOCKS_DOCUMENT
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.rollout.rings import rollout_rings
+from owc_deploy.rollout.supersede import soaking, soaks_kept
 from owc_deploy.store import Store, open_fleet_store
 
 # Sites of a plan to which a rollout has nothing to do.
@@ -40,17 +44,25 @@ _LEFT_ALONE = frozenset({"none", "held", "decommission"})
 class Wish:
     """What was asked for on the command line."""
 
-    block: str = ""
+    block: str | None = None
     version: str = "*"
-    withdrawn: str = ""
-    advisory: str = ""
+    withdrawn: str | None = None
+    advisory: str | None = None
     plan_file: Path | None = None
 
     def check(self, sites: tuple[str, ...]) -> None:
-        """Raise UsageError for what cannot be meant together."""
+        """Raise UsageError for what cannot be meant, or not together.
+
+        An empty word is what a CI variable that is not set leaves: it must not mean everything.
+        """
         given = [self.block, self.withdrawn, self.advisory, self.plan_file]
-        if sum(bool(each) for each in given) > 1:
+        if sum(each is not None for each in given) > 1:
             raise UsageError("give one of --block, --withdrawn, --advisory and --plan")
+        if "" in given:
+            raise UsageError(
+                "--block, --withdrawn and --advisory want a name, not an empty word",
+                hint="leave the option out for whatever manifests and locks say",
+            )
         if self.version != "*" and not self.block:
             raise UsageError("--version says which releases of --block", hint="add --block NAME")
         if self.plan_file is not None and sites:
@@ -75,14 +87,12 @@ waiting, with --detailed-exitcode.
 """,
 )
 @sites_argument
-@click.option("--block", default="", metavar="NAME", help="Lock a newer release of this block.")
+@click.option("--block", metavar="NAME", help="Lock a newer release of this block.")
 @click.option(
     "--version", default="*", metavar="CONSTRAINT", help="Which releases of --block, as '^4.3'."
 )
-@click.option(
-    "--withdrawn", default="", metavar="BLOCK", help="Move off withdrawn releases of this block."
-)
-@click.option("--advisory", default="", metavar="ID", help="Move off what has this vulnerability.")
+@click.option("--withdrawn", metavar="BLOCK", help="Move off withdrawn releases of this block.")
+@click.option("--advisory", metavar="ID", help="Move off what has this vulnerability.")
 @click.option(
     "--plan",
     "plan_file",
@@ -93,7 +103,9 @@ waiting, with --detailed-exitcode.
     "--skip-refused", is_flag=True, help="Leave out sites whose lock is refused, and begin."
 )
 @click.option(
-    "--supersede", is_flag=True, help="Abort rollouts under way that have the same sites."
+    "--supersede",
+    is_flag=True,
+    help="Take the place of rollouts under way that have the same sites; rings that soak go on.",
 )
 @click.option(
     "--emergency",
@@ -109,10 +121,10 @@ waiting, with --detailed-exitcode.
 @change_options
 def start_command(
     sites: tuple[str, ...],
-    block: str,
+    block: str | None,
     version: str,
-    withdrawn: str,
-    advisory: str,
+    withdrawn: str | None,
+    advisory: str | None,
     plan_file: Path | None,
     skip_refused: bool,
     supersede: bool,
@@ -141,22 +153,43 @@ def start_command(
         store = open_fleet_store(session.fleet)
         aim = _aim(session, store, wish, check_sites(session.fleet, sites))
         session, aim, renewed = _relocked(session, aim, skip_refused=skip_refused)
+        if supersede:
+            for each in undoing(session.fleet, store, aim.sites):
+                confirm(f"Undo rollout {each} first?", yes=yes)
+                walk_on(session, store, each, patience=timedelta(0), take_over=take_over)
+        earlier = in_the_way(session.fleet, store, aim.sites) if supersede else ()
         plan = planned(session, tuple(sorted(aim.sites)), (), hold=True)
-        rollout = _rollout(session.fleet, plan, aim, reason, approval)
+        unchanged = {site.site for site in plan.sites if site.action == "none"}
+        kept = unchanged & soaking(earlier).keys()
+        rollout = _rollout(session.fleet, plan, aim, kept, reason, approval)
         if output_format == "human":
             print_plan(plan)
             _print_rings(rollout)
         _tell_left_out(plan)
-        if not rollout.rings:
+        if not rollout.rings and not earlier:
             return nothing_to_do(rollout, plan, output_format)
-        confirm("Start this rollout?", yes=yes)
-        if supersede:
-            _supersede(store, rollout)
-        else:
-            refuse_taken(store, rollout)
-        for lock in renewed:
-            write_lock(session.fleet, lock)
-        begin(store, rollout)
+        confirm("Start this rollout?" if rollout.rings else "Abort what is under way?", yes=yes)
+        if not rollout.rings:
+            abort(session.fleet, store, earlier, "nothing of it is to be done any more")
+            return nothing_to_do(rollout, plan, output_format)
+        # One at a time: whoever may not begin must not write locks either.
+        with store.claim(
+            LOCKS_DOCUMENT, reason="a rollout begins", take_over=take_over, narrate=narrate
+        ):
+            why = f"superseded by {rollout.rollout_id}"
+            if supersede:
+                # They went on while somebody was asked.
+                earlier = in_the_way(session.fleet, store, aim.sites)
+            else:
+                refuse_taken(store, rollout)
+            ending = {one.rollout.rollout_id: orders.supersede(one, why) for one in earlier}
+            soaks = {site: one for site, one in soaking(earlier).items() if site in kept}
+            for lock in renewed:
+                write_lock(session.fleet, lock)
+            if renewed and session.fleet.settings.engine != "embedded":
+                narrate("commit and push the renewed locks now: workers wait until they have them")
+            begin(store, rollout, *soaks_kept(rollout, soaks), ending=ending)
+            tell_aborted(session.fleet, store, earlier, ending, why)
         started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
         if started is not None:
             notifier(session.fleet).tell(started)
@@ -183,7 +216,8 @@ def _emergency(*, emergency: bool, reason: str, approved_by: str) -> Emergency |
             "an emergency passes over windows: it needs a reason and a second person",
             hint='--emergency --reason "why" --approved-by "name of a colleague"',
         )
-    if approved_by.strip().casefold() == operator().partition("@")[0].casefold():
+    names = (name.strip().partition("@")[0].casefold() for name in (approved_by, operator()))
+    if len(set(names)) == 1:
         raise UsageError("a second person has to agree: --approved-by names yourself")
     return Emergency(reason.strip(), approved_by.strip())
 
@@ -194,6 +228,12 @@ def _aim(session: Session, store: Store, wish: Wish, named: frozenset[str]) -> A
         plan = plan_from_text(wish.plan_file.read_text(encoding="utf-8"))
         check_plan(fleet, catalogue, plan)
         sites = frozenset(site.site for site in plan.sites if site.action in RELEASING)
+        if not sites:
+            # No names at all would mean every site.
+            raise UsageError(
+                f"the plan {plan.plan_id[:12]} releases nothing on any site",
+                hint="owc-deploy plan --out FILE",
+            )
         return Aim(f"the plan {plan.plan_id[:12]}", sites, catalogue)
     if wish.block:
         return aims.to_block(fleet, catalogue, named, wish.block, wish.version)
@@ -217,12 +257,18 @@ def _relocked(
     for result in results:
         narrate_relocked(result)
     refused = frozenset(result.site for result in results if result.lock is None)
+    older = {result.site: aim.going_back(result.changes) for result in results}
+    for site, changes in older.items():
+        for change in changes:
+            narrate(f"{site}: {change.name} would go back; it stays at {change.before}")
+    refused |= {site for site, changes in older.items() if changes}
     if refused and (not skip_refused or refused == aim.sites):
         raise LockRefusedError(
             f"{len(refused)} of {len(aim.sites)} locks were refused: {', '.join(sorted(refused))}",
             context="nothing was changed",
             hint="change these manifests, or the same command with --skip-refused",
         )
+    results = tuple(result for result in results if result.site not in refused)
     locks = {result.site: result.lock for result in results if result.lock is not None}
     fleet = replace(session.fleet, locks={**session.fleet.locks, **locks})
     renewed = tuple(
@@ -232,9 +278,14 @@ def _relocked(
 
 
 def _rollout(
-    fleet: Fleet, plan: Plan, aim: Aim, reason: str, emergency: Emergency | None
+    fleet: Fleet,
+    plan: Plan,
+    aim: Aim,
+    kept: Collection[str],
+    reason: str,
+    emergency: Emergency | None,
 ) -> Rollout:
-    sites = [site.site for site in plan.sites if site.action not in _LEFT_ALONE]
+    sites = [s.site for s in plan.sites if s.action not in _LEFT_ALONE or s.site in kept]
     moment = now()
     return Rollout(
         rollout_id=new_transaction_id(moment),
@@ -261,13 +312,3 @@ def _tell_left_out(plan: Plan) -> None:
     for site in plan.sites:
         if site.action not in _LEFT_ALONE and not site.ring:
             narrate(f"{site.site} is in no ring: it is left to `owc-deploy apply {site.site}`")
-
-
-def _supersede(store: Store, rollout: Rollout) -> None:
-    ours = {site.site for site in rollout.sites}
-    for rollout_id in store.rollouts.identifiers(unfinished=True):
-        standing = read(store, rollout_id)
-        if ours & standing.sites.keys() and standing.state != "aborted":
-            why = f"superseded by {rollout.rollout_id}"
-            StoreJournal(store, rollout_id).append(*orders.abort(standing, why))
-            narrate(f"rollout {rollout_id} is aborted: {why}")

@@ -44,9 +44,9 @@ def status_command(rollout_id: str, fleet_root: Path, output_format: str) -> int
     newest = store.rollouts.identifiers(limit=1)
     unfinished = store.rollouts.identifiers(unfinished=True)
     chosen = rollout_id or (newest[0] if newest and not unfinished else choose(store, ""))
-    document = current_report(fleet, store, read(store, chosen))
-    print_reports([document], output_format)
-    return _exit_code(str(document["state"]))
+    standing = read(store, chosen)
+    print_reports([current_report(fleet, store, standing)], output_format)
+    return _exit_code(standing.state)
 
 
 @click.command(
@@ -81,7 +81,7 @@ def watch_command(rollout_id: str, fleet_root: Path) -> int:
         document = current_report(fleet, store, standing)
         if document["state"] in _AT_REST and standing.number == seen:
             print_reports([document], "human")
-            return _exit_code(str(document["state"]))
+            return _exit_code(standing.state)
         time.sleep(_POLL_SECONDS)
 
 

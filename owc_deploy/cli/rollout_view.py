@@ -84,7 +84,8 @@ def next_command(document: Mapping[str, Any]) -> str:
         "waiting": f"owc-deploy rollout resume {rollout_id}",
         "interrupted": f"owc-deploy rollout resume {rollout_id}",
         "paused": f"owc-deploy rollout resume {rollout_id}",
-        "halted": f"owc-deploy rollout retry {rollout_id}; or owc-deploy rollout abort",
+        "halted": f"owc-deploy rollout retry {rollout_id}; or owc-deploy rollout resume"
+        f" {rollout_id} --accept-failures; or owc-deploy rollout abort {rollout_id}",
         "incomplete": "owc-deploy rollout start, once what was in the way is mended",
         "running": f"owc-deploy rollout watch {rollout_id}",
     }.get(str(document["state"]), "")

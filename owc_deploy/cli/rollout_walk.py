@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,26 +13,28 @@ import click
 
 from owc_deploy.cli.options import Function
 from owc_deploy.cli.rollout_view import print_reports
-from owc_deploy.cli.session import Session, now, operator, progress
+from owc_deploy.cli.session import Session, now, progress
 from owc_deploy.cli.tell import TellingJournal, notifier
 from owc_deploy.cli.view import can_ask, narrate, plain
-from owc_deploy.errors import UsageError
+from owc_deploy.errors import LeaseHeldError, UsageError
 from owc_deploy.fleet.models import Fleet
-from owc_deploy.plan.models import Fence, Plan, SiteOutcome
+from owc_deploy.plan.models import Plan
+from owc_deploy.plan.windows import HORIZON
+from owc_deploy.rollout.claims import RunRecords, SiteClaims, reason_of
 from owc_deploy.rollout.decide import Calendar, decide
 from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
-from owc_deploy.rollout.models import NewEvent, Rollout, RolloutSite, Stand, Wait
-from owc_deploy.rollout.names import site_name
+from owc_deploy.rollout.models import NewEvent, Rollout, Stand, Wait
+from owc_deploy.rollout.ports import Engine, Tools
 from owc_deploy.rollout.report import report, word_of
-from owc_deploy.rollout.standing import GOOD, Standing
+from owc_deploy.rollout.standing import Standing
 from owc_deploy.rollout.walk import stops_at, walk
 from owc_deploy.store import Store
-from owc_deploy.store.leases import Claim
-from owc_deploy.store.models import Intent
 
 EXIT_HALTED = 6
 EXIT_CHANGES = 10
+# Nothing waits for longer.
+_MOST_MINUTES = HORIZON / timedelta(minutes=1)
 
 
 class SystemClock:
@@ -47,57 +49,6 @@ class SystemClock:
         time.sleep(max(0.0, (moment - now()).total_seconds()))
 
 
-@dataclass(frozen=True)
-class SiteClaims:
-    """Implements `Claims`: sites are added to the claim on the rollout itself."""
-
-    claim: Claim
-
-    def take(self, sites: Iterable[str]) -> Mapping[str, str]:
-        """See `Claims.take`."""
-        held = self.claim.take_free(site_name(site) for site in sites)
-        return {
-            holder.name.removeprefix("site/"): f"{holder.owner} is at work on it: {holder.reason}"
-            for holder in held
-        }
-
-    def give_back(self, sites: Iterable[str]) -> None:
-        """See `Claims.give_back`."""
-        self.claim.give(*(site_name(site) for site in sites))
-
-    def fences(self) -> Mapping[str, Fence]:
-        """See `Claims.fences`."""
-        return self.claim.fences()
-
-
-@dataclass(frozen=True)
-class RunRecords:
-    """Implements `Record`: every batch is a run, so that `history` tells of its sites."""
-
-    store: Store
-    standing: Standing
-    claim: Claim
-
-    def begin(self, sites: Sequence[RolloutSite], ring: str) -> int:
-        """See `Record.begin`."""
-        rollout = self.standing.rollout
-        return self.store.history.begin_run(
-            verb="rollout",
-            operator=operator(),
-            reason=rollout.reason or rollout.cause,
-            intents=tuple(Intent(site.site, site.server, ring) for site in sites),
-            fencing_token=self.claim.first_token,
-            rollout_id=rollout.rollout_id,
-        )
-
-    def end(self, run_id: int, outcomes: Sequence[SiteOutcome]) -> None:
-        """See `Record.end`."""
-        for outcome in outcomes:
-            self.store.history.record_outcome(run_id, outcome)
-        good = all(outcome.outcome in GOOD for outcome in outcomes)
-        self.store.history.finish_run(run_id, "changed" if good else "failed")
-
-
 def walk_on(
     session: Session,
     store: Store,
@@ -106,50 +57,102 @@ def walk_on(
     patience: timedelta | None,
     take_over: bool,
 ) -> tuple[Standing, Wait | Stand]:
-    """Walk a rollout from where it is, under its lease, until it stops.
+    """Have the fleet's engine walk a rollout from where it is; see `Engine.walk`."""
+    engine = engine_of(session.fleet, store)
+    return engine.walk(session, rollout_id, patience=patience, take_over=take_over)
 
-    Raises LeaseHeldError when somebody else walks it.
+
+def engine_of(fleet: Fleet, store: Store) -> Engine:
+    """Return the engine that fleet.yml names.
+
+    Raises UsageError when what it takes is not installed.
     """
-    standing = read(store, rollout_id)
-    calendar = calendar_of(session.fleet)
-    stopped = stops_at(decide(standing, calendar, now()), now(), patience)
-    if stopped is not None and not standing.is_under_way:
-        # Whoever comes by every quarter of an hour leaves no trace of finding nothing to do.
-        return standing, stopped
+    if fleet.settings.engine == "embedded":
+        return EmbeddedEngine(store)
+    from owc_deploy.cli.temporal import temporal_engine  # noqa: PLC0415
+
+    return temporal_engine(fleet, store)
+
+
+@dataclass(frozen=True)
+class EmbeddedEngine:
+    """Implements `Engine`: this process walks, under a lease on the rollout."""
+
+    store: Store
+
+    def walk(
+        self, tools: Tools, rollout_id: str, *, patience: timedelta | None, take_over: bool
+    ) -> tuple[Standing, Wait | Stand]:
+        """See `Engine.walk`."""
+        standing = read(self.store, rollout_id)
+        is_walked_elsewhere = bool(standing.workflow) and not standing.is_over
+        if is_walked_elsewhere and not take_over:
+            raise LeaseHeldError(
+                f"rollout {rollout_id} is walked by Temporal, workflow {standing.workflow}",
+                context="the fleet.yml here says `engine: embedded`",
+                hint="the same command with the fleet.yml it was started with; or with --take-over",
+            )
+        stopped = stops_at(decide(standing, calendar_of(tools.fleet), now()), now(), patience)
+        if stopped is not None and not standing.is_under_way and not is_walked_elsewhere:
+            # Whoever comes by every quarter of an hour leaves no trace of finding nothing to do.
+            return standing, stopped
+        return _walk_here(tools, self.store, rollout_id, patience=patience, take_over=take_over)
+
+    def wake(self, rollout_id: str) -> None:
+        """See `Engine.wake`. Whoever walks it looks every other second."""
+
+    def walker(self, rollout_id: str) -> str:
+        """See `Engine.walker`."""
+        holder = self.store.holder(f"rollout/{rollout_id}")
+        return holder.owner if holder else ""
+
+
+def _walk_here(
+    tools: Tools,
+    store: Store,
+    rollout_id: str,
+    *,
+    patience: timedelta | None,
+    take_over: bool,
+) -> tuple[Standing, Wait | Stand]:
     with store.claim(
         f"rollout/{rollout_id}",
-        reason=f"rollout {rollout_id}",
+        reason=reason_of(rollout_id),
         rollout_id=rollout_id,
         take_over=take_over,
         narrate=narrate,
     ) as claim:
         standing = read(store, rollout_id)
-        journal = telling_journal(session.fleet, store, standing.rollout)
+        journal = telling_journal(tools.fleet, store, standing.rollout)
         _tell_what_was_done(standing)
         body = {"owner": claim.owner, "fencing_token": claim.first_token}
         journal.append(NewEvent("walk-begun", body=body))
         with progress(f"rollout {rollout_id}") as on_progress:
             hands = ServerHands(
-                fleet=session.fleet,
-                catalogue=session.catalogue,
-                executor=session.executor,
+                fleet=tools.fleet,
+                catalogue=tools.catalogue,
+                executor=tools.executor,
                 journal=journal,
                 claims=SiteClaims(claim),
-                record=RunRecords(store, standing, claim),
+                record=RunRecords(store, standing.rollout, claim),
                 clock=now,
                 tell=lambda text: narrate(plain(text)),
                 on_progress=on_progress,
             )
-            stopped = walk(
-                standing,
-                journal,
-                hands,
-                calendar,
-                SystemClock(),
-                patience=patience,
-                require=claim.require,
-                tell=lambda text: narrate(plain(text)),
-            )
+            try:
+                stopped = walk(
+                    standing,
+                    journal,
+                    hands,
+                    calendar_of(tools.fleet),
+                    SystemClock(),
+                    patience=patience,
+                    require=claim.require,
+                    tell=lambda text: narrate(plain(text)),
+                )
+            except KeyboardInterrupt:
+                narrate(f"interrupted; next: owc-deploy rollout resume {rollout_id}")
+                raise
     return standing, stopped
 
 
@@ -158,7 +161,7 @@ def walk_options(function: Function) -> Function:
     for option in (
         click.option(
             "--patience",
-            type=click.FloatRange(min=0),
+            type=click.FloatRange(min=0, max=_MOST_MINUTES),
             metavar="MINUTES",
             callback=_patience,
             help="Stop where it would wait for longer; without a terminal 0, else for ever.",
@@ -175,6 +178,8 @@ def _patience(
     del context, parameter
     if minutes is None:
         return None if can_ask() else timedelta(0)
+    if math.isnan(minutes):
+        raise click.BadParameter("it is no number")
     return timedelta(minutes=minutes)
 
 
@@ -189,14 +194,17 @@ def finish(
 ) -> int:
     """Say how a rollout stopped, and return the exit code."""
     print_reports([current_report(fleet, store, standing)], output_format)
-    return exit_code(stopped, detailed=detailed)
+    return exit_code(standing, stopped, detailed=detailed)
 
 
-def exit_code(stopped: Wait | Stand, *, detailed: bool) -> int:
-    """Return the exit code of a rollout that stopped so."""
-    if isinstance(stopped, Wait):
+def exit_code(standing: Standing, stopped: Wait | Stand, *, detailed: bool) -> int:
+    """Return the exit code of a rollout that stopped so.
+
+    One that was halted and waits to undo something is halted all the same.
+    """
+    if standing.state == "running" and isinstance(stopped, Wait):
         return EXIT_CHANGES if detailed else 0
-    return {"done": 0, "incomplete": 1}.get(stopped.state, EXIT_HALTED)
+    return {"done": 0, "incomplete": 1}.get(standing.state, EXIT_HALTED)
 
 
 def nothing_to_do(rollout: Rollout, plan: Plan, output_format: str) -> int:
@@ -225,7 +233,7 @@ def _tell_what_was_done(standing: Standing) -> None:
     if counts.keys() != {"pending"}:
         narrate("so far: " + ", ".join(f"{n} {word}" for word, n in sorted(counts.items())))
     for name, site in standing.sites.items():
-        if site.is_intended or site.is_undo_intended:
+        if site.is_under_way:
             doing = "changed" if site.is_intended else "undone"
             narrate(f"  {name} was being {doing}; its server is asked what became of it")
 
@@ -252,5 +260,6 @@ def choose(store: Store, rollout_id: str) -> str:
 def current_report(fleet: Fleet, store: Store, standing: Standing) -> dict[str, Any]:
     """Return how far a rollout is, and what it would do now."""
     decision = decide(standing, calendar_of(fleet), now())
-    holder = store.holder(f"rollout/{standing.rollout.rollout_id}")
-    return report(standing, decision, holder.owner if holder else "")
+    engine = engine_of(fleet, store)
+    walker = "" if standing.is_over else engine.walker(standing.rollout.rollout_id)
+    return report(standing, decision, walker)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -70,14 +70,37 @@ class TellingJournal:
     def append(self, *events: NewEvent) -> None:
         """See `Journal.append`."""
         self.journal.append(*events)
-        for event in events:
-            notice = rollout_notice(self.rollout, event, job_link())
-            if notice is not None:
-                self.notifier.tell(notice)
+        tell_events(self.notifier, self.rollout, events)
 
     def events(self, *, after: int = 0) -> Sequence[Event]:
         """See `Journal.events`."""
         return self.journal.events(after=after)
+
+
+class WorkerNotices:
+    """Tells the channels of what a worker wrote down; `narrate` hears of those it could not tell.
+
+    A worker's checkout changes under it: each time its fleet is another one, so are the channels.
+    """
+
+    def __init__(self, narrate: Callable[[str], None]) -> None:
+        self._narrate = narrate
+        self._known: tuple[Fleet, Notifier] | None = None
+
+    def __call__(self, fleet: Fleet, rollout: Rollout, events: Sequence[NewEvent]) -> None:
+        """Tell of events that are written down."""
+        known = self._known
+        if known is None or known[0] is not fleet:
+            known = self._known = (fleet, Notifier(fleet, self._narrate))
+        tell_events(known[1], rollout, events)
+
+
+def tell_events(notifier: Notifier, rollout: Rollout, events: Iterable[NewEvent]) -> None:
+    """Tell the channels of what happened in a rollout."""
+    for event in events:
+        notice = rollout_notice(rollout, event, job_link())
+        if notice is not None:
+            notifier.tell(notice)
 
 
 def rollout_notice(rollout: Rollout, event: NewEvent, link: str) -> Notice | None:

@@ -11,7 +11,7 @@ from owc_deploy.fleet.models import Server
 from owc_deploy.resources import resource_folder
 
 # What only the controller reads does not change how a server is prepared.
-_NOT_READ_BY_ROLES = frozenset({"owc_supplier"})
+_NOT_READ_BY_ROLES = frozenset({"owc_supplier", "owc_place"})
 # Tests of a role do not change what it does to a server.
 _IGNORED = frozenset({"molecule", "__pycache__", "README.md"})
 

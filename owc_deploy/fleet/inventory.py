@@ -17,7 +17,7 @@ from typing import Any
 from owc_deploy.errors import Problem
 from owc_deploy.fleet import documents, schema_check
 from owc_deploy.fleet.documents import Document, Finding
-from owc_deploy.fleet.models import Server
+from owc_deploy.fleet.models import DEFAULT_PLACE, Server
 from owc_deploy.fleet.yaml_reader import PathKeys
 
 FILE = Path("servers.yml")
@@ -213,4 +213,5 @@ def _server(
         php_versions=tuple(variables.get("owc_php_versions") or DEFAULT_PHP_VERSIONS),
         variables=variables,
         supplier=variables.get("owc_supplier") or "",
+        place=variables.get("owc_place") or DEFAULT_PLACE,
     )

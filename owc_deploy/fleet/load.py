@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import date, time
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from owc_deploy.errors import DocumentsInvalidError, Problem, UsageError
 from owc_deploy.fleet import attachments, documents, inventory, locks, mitigations, rules
@@ -34,6 +34,8 @@ from owc_deploy.fleet.models import (
     SiteGate,
     SiteServers,
     SlaTier,
+    TemporalCluster,
+    TemporalTls,
     ThemeChoice,
     Tls,
     Window,
@@ -149,6 +151,7 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
         signed_catalogue=signed,
         state=state,
         state_database=None if isinstance(written, str) else _state_database(written, root),
+        engine=_engine(data.get("engine", "embedded"), root),
         rings=tuple(map(_ring, data["rings"])),
         age_identity=_absolute(root, data["age_identity"]) if "age_identity" in data else None,
         vault_password_file=_absolute(root, data["vault_password_file"])
@@ -175,6 +178,24 @@ def build_settings(data: Mapping[str, Any], root: Path) -> FleetSettings:
         rollouts=RolloutLimits(**data.get("rollouts", {})),
         notifications=tuple(_channel(channel) for channel in data.get("notifications", ())),
     )
+
+
+def _engine(
+    engine: str | Mapping[str, Mapping[str, Any]], root: Path
+) -> Literal["embedded"] | TemporalCluster:
+    if isinstance(engine, str):
+        return "embedded"
+    data = dict(engine["temporal"])
+    if "api_key" in data:
+        data["api_key"] = SecretReference(**data["api_key"])
+    if "tls" in data:
+        tls = dict(data["tls"])
+        for name in {"root_certificate", "client_certificate"} & tls.keys():
+            tls[name] = _absolute(root, tls[name])
+        if "client_key" in tls:
+            tls["client_key"] = SecretReference(**tls["client_key"])
+        data["tls"] = TemporalTls(**tls)
+    return TemporalCluster(**data)
 
 
 def _ring(ring: Mapping[str, Any]) -> Ring:

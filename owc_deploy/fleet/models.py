@@ -29,6 +29,7 @@ NotificationEvent = Literal[
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 
 DEFAULT_TIER = "default"
+DEFAULT_PLACE = "default"
 DEFAULT_TIME_ZONE = "Europe/Amsterdam"
 # The others only tell how far a rollout is.
 NEEDS_A_PERSON: tuple[NotificationEvent, ...] = (
@@ -368,6 +369,33 @@ class NotificationChannel:
 
 
 @dataclass(frozen=True, slots=True)
+class TemporalTls:
+    """TLS to a Temporal cluster, believed as `root_certificate` says, or else this machine.
+
+    With `client_certificate` and its key the cluster knows who we are.
+    """
+
+    root_certificate: Path | None = None
+    client_certificate: Path | None = None
+    client_key: SecretReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TemporalCluster:
+    """The Temporal cluster on which rollouts run; `address` is host and port."""
+
+    address: str
+    namespace: str = "default"
+    tls: TemporalTls | None = None
+    api_key: SecretReference | None = None
+
+    @property
+    def host(self) -> str:
+        """The host of `address`, without brackets."""
+        return self.address.rpartition(":")[0].strip("[]")
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSettings:
     """fleet.yml. Paths are absolute once loaded.
 
@@ -375,6 +403,7 @@ class FleetSettings:
     the mirror of what was verified, kept beside `state`.
     `state` is the file with history, leases and audit log. With `state_database` they are there
     instead; the folder of `state` is then still where this machine keeps what is its own.
+    `engine` is what walks rollouts: the process that was started, or a Temporal cluster.
     `age_identity` is the operator's age or SSH private key file that opens `secrets/*.age`;
     `vault_password_file` opens `secrets/*.vault` (ansible-vault).
     """
@@ -387,6 +416,7 @@ class FleetSettings:
     vault_password_file: Path | None = None
     signed_catalogue: SignedCatalogue | None = None
     state_database: PostgresqlState | None = None
+    engine: Literal["embedded"] | TemporalCluster = "embedded"
     advisories: tuple[AdvisoryFeed, ...] = ()
     sla_tiers: Mapping[str, SlaTier] = field(default_factory=dict)
     freeze_days: tuple[FreezeDays, ...] = ()
@@ -405,7 +435,7 @@ class Server:
 
     `php_versions` are the PHP branches the server offers (`owc_php_versions`), such as `8.2`.
     `variables` are all its Ansible variables, group variables included. `supplier` is who hosts it
-    (`owc_supplier`), empty when that is not said.
+    (`owc_supplier`), empty when that is not said; `place` near which workers it is (`owc_place`).
     """
 
     name: str
@@ -413,6 +443,7 @@ class Server:
     php_versions: tuple[str, ...]
     variables: Mapping[str, Any] = field(default_factory=dict)
     supplier: str = ""
+    place: str = DEFAULT_PLACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from owc_deploy.fleet import ring_rules, state_rules, window_rules
+from owc_deploy.fleet import engine_rules, ring_rules, state_rules, window_rules
 from owc_deploy.fleet.constraints import parse_constraint
 from owc_deploy.fleet.documents import Document, Finding, closest
 from owc_deploy.fleet.models import Server
@@ -100,6 +100,7 @@ def findings(documents: Documents) -> Iterator[Finding]:
         yield from _named_once(documents.fleet, "notifications", "channel")
         yield from window_rules.findings(documents.fleet)
         yield from state_rules.findings(documents.fleet)
+        yield from engine_rules.findings(documents.fleet)
     for site in documents.sites:
         for rule in _SITE_RULES:
             for path, reference, message, suggestion in rule(site, documents):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from owc_deploy.catalogue.models import BlockRelease, Catalogue
+from owc_deploy.catalogue.relock import LockChange
 from owc_deploy.catalogue.resolve import advisories_of
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.constraints import parse_constraint, parse_version
@@ -21,13 +22,27 @@ from owc_deploy.store.models import RecordedFinding
 class Aim:
     """What is wanted: `blocks` move on `sites`, to what `catalogue` still offers of them.
 
-    `cause` says so in words. Without `blocks` the locks stay as they are.
+    `cause` says so in words. Without `blocks` the locks stay as they are. `is_upgrade`: no block
+    may go back to an older release, whose code does not know the database of the newer one.
     """
 
     cause: str
     sites: frozenset[str]
     catalogue: Catalogue
     blocks: frozenset[str] = frozenset()
+    is_upgrade: bool = False
+
+    def going_back(self, changes: Iterable[LockChange]) -> tuple[LockChange, ...]:
+        """Return which of a lock's changes would bring a block back that may not go back."""
+        return tuple(
+            change
+            for change in changes
+            if self.is_upgrade
+            and change.name in self.blocks
+            and change.before
+            and change.after
+            and parse_version(change.after) < parse_version(change.before)
+        )
 
 
 def to_locks(fleet: Fleet, catalogue: Catalogue, sites: Iterable[str]) -> Aim:
@@ -43,10 +58,16 @@ def to_block(
 
     Raises UsageError when no site has it, or no release keeps to the constraint.
     """
-    wanted = parse_constraint(constraint)
+    try:
+        wanted = parse_constraint(constraint)
+    except ValueError as error:
+        raise UsageError(
+            f"--version: {error}", hint=f"owc-deploy rollout start --block {block} --version '^1.2'"
+        ) from error
     concerned = _sites_with(fleet, sites, lambda artefact: artefact.name == block)
     if not concerned:
         raise UsageError(f"no site has {block} locked", hint="owc-deploy outdated")
+    _require_listed(catalogue, block)
     narrowed = _without(
         catalogue, block, lambda release: not wanted.allows(parse_version(release.version))
     )
@@ -55,7 +76,7 @@ def to_block(
             f"the catalogue has no release of {block} that is {constraint}",
             hint=f"owc-deploy catalogue list {block}",
         )
-    return Aim(f"{block} {constraint}", concerned, narrowed, frozenset({block}))
+    return Aim(f"{block} {constraint}", concerned, narrowed, frozenset({block}), is_upgrade=True)
 
 
 def off_withdrawn(fleet: Fleet, catalogue: Catalogue, sites: frozenset[str], block: str) -> Aim:
@@ -110,7 +131,8 @@ def off_advisory(
         if has_it(artefact.name, artefact.version)
     )
     narrowed = catalogue
-    for block in blocks:
+    for block in sorted(blocks):
+        _require_listed(catalogue, block)
         narrowed = _without(narrowed, block, lambda r, b=block: has_it(b, r.version))  # type: ignore[misc]
     return Aim(f"the fix of {advisory} in {', '.join(sorted(blocks))}", concerned, narrowed, blocks)
 
@@ -125,11 +147,18 @@ def _sites_with(
     )
 
 
+def _require_listed(catalogue: Catalogue, block: str) -> None:
+    """Raise UsageError where a block is locked that the catalogue does not list any more."""
+    if block not in catalogue.blocks:
+        raise UsageError(
+            f"the catalogue has no {block}, so nothing can take its place",
+            hint="owc-deploy catalogue list",
+        )
+
+
 def _without(
     catalogue: Catalogue, block: str, unwanted: Callable[[BlockRelease], bool]
 ) -> Catalogue:
-    listed = catalogue.blocks.get(block)
-    if listed is None:
-        return catalogue
+    listed = catalogue.blocks[block]
     kept = tuple(release for release in listed.releases if not unwanted(release))
     return replace(catalogue, blocks={**catalogue.blocks, block: replace(listed, releases=kept)})

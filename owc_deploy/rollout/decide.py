@@ -29,8 +29,9 @@ from owc_deploy.rollout.turns import Calendar, Slots, Turns, in_order
 
 __all__ = ["Calendar", "decide"]
 
-# How long to wait for work that somebody else is doing for the same rollout.
-UNDER_WAY = timedelta(seconds=30)
+# How long to wait for work that somebody is doing for the same rollout. An engine that does several
+# things at once looks again when one of them ends; this is for when that is missed.
+UNDER_WAY = timedelta(minutes=10)
 
 
 def decide(standing: Standing, calendar: Calendar, moment: datetime) -> Decision:
@@ -99,37 +100,52 @@ def _settled(ring: RolloutRing, standing: Standing, moment: datetime) -> Decisio
         ends = state.settled_at + timedelta(seconds=ring.soak_seconds)
         if moment < ends:
             return Wait(ends, f"ring {ring.name} soaks for {ring.soak_seconds // 60} minutes")
-        if state.checked_at is None:
-            good = tuple(site for site in ring.sites if standing.sites[site.site].is_good)
-            return CheckRing(ring.name, good)
-        if state.missed:
-            again = standing.retry_at(state.checked_at)
-            if moment < again:
-                server = state.missed[0].server
-                return Wait(again, f"{server} is looked at again, it was not reached")
-            return CheckRing(ring.name, state.missed)
+        return _soaked(ring, standing, moment)
     return EndRing(ring.name)
+
+
+def _soaked(ring: RolloutRing, standing: Standing, moment: datetime) -> Decision:
+    """Look at every good site of a ring, and again at those that were not reached."""
+    state = standing.rings[ring.name]
+    due: list[RolloutSite] = []
+    waits: list[Wait] = []
+    for site in state.unchecked.values():
+        missed_at = standing.sites[site.site].checked_at
+        if missed_at is not None and standing.retry_at(missed_at) > moment:
+            why = f"{site.server} is looked at again, it was not reached"
+            waits.append(Wait(standing.retry_at(missed_at), why))
+        else:
+            due.append(site)
+    if due:
+        return CheckRing(ring.name, tuple(sorted(due, key=standing.order)))
+    if standing.being_checked:
+        waits.append(Wait(moment + UNDER_WAY, f"ring {ring.name} is looked at after its soak"))
+    if waits:
+        return min(waits, key=lambda wait: wait.until)
+    # Also where none is good it is written down that it was looked at.
+    return EndRing(ring.name) if state.checked_at is not None else CheckRing(ring.name, ())
 
 
 def _undo(standing: Standing, moment: datetime) -> Decision:
     """Bring back what is to be brought back; it waits for no window."""
     slots = Slots(standing.rollout.limits, standing.under_way.values())
     batch: list[RolloutSite] = []
-    waits: list[datetime] = []
+    waits: list[Wait] = []
     for site in in_order(standing.undo_lanes, lambda site: -standing.order(site), slots):
         if site.site in standing.under_way:
             continue
         tried_at = standing.sites[site.site].undo_tried_at
         if tried_at is not None and standing.retry_at(tried_at) > moment:
-            waits.append(standing.retry_at(tried_at))
+            why = "what could not be undone is tried again"
+            waits.append(Wait(standing.retry_at(tried_at), why))
         elif slots.take(site):
             batch.append(site)
     if batch:
         return Undo(tuple(batch))
     if standing.under_way:
-        return Wait(moment + UNDER_WAY, "sites are being changed")
+        waits.append(Wait(moment + UNDER_WAY, "sites are being changed"))
     if waits:
-        return Wait(min(waits), "what could not be undone is tried again")
+        return min(waits, key=lambda wait: wait.until)
     if standing.state == "aborted":
         return End("aborted")
     return Stand(standing.state, standing.why)

@@ -69,7 +69,7 @@ class ServerHands:
             for site in sites
             if (problem := problem_of(site, standing.sites[site.site], observed[site.server]))
         }
-        body = {"ring": ring, "problems": problems}
+        body = {"ring": ring, "sites": [site.site for site in sites], "problems": problems}
         self.journal.append(NewEvent("ring-checked", body=body))
         for name, found in problems.items():
             self.tell(f"{name}: {found['outcome']}: {found['message']}")

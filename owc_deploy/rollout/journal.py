@@ -36,9 +36,16 @@ class StoreJournal:
 
     def append(self, *events: NewEvent) -> None:
         """See `Journal.append`."""
+        self._append(events, None)
+
+    def append_after(self, newest: int, *events: NewEvent) -> bool:
+        """Append if the newest event has this number still; return whether it had."""
+        return self._append(events, newest)
+
+    def _append(self, events: Sequence[NewEvent], newest: int | None) -> bool:
         ended = next((str(e.body["word"]) for e in events if e.kind in _ENDING), "")
         entries = (_entry(event, self._rollout_id) for event in events)
-        self._store.rollouts.append(self._rollout_id, *entries, ended=ended)
+        return self._store.rollouts.append(self._rollout_id, *entries, ended=ended, newest=newest)
 
     def events(self, *, after: int = 0) -> Sequence[Event]:
         """See `Journal.events`."""
@@ -46,9 +53,15 @@ class StoreJournal:
         return tuple(_event(entry) for entry in entries)
 
 
-def begin(store: Store, rollout: Rollout) -> None:
-    """Write a new rollout down.
+def begin(
+    store: Store,
+    rollout: Rollout,
+    *events: NewEvent,
+    ending: Mapping[str, Sequence[NewEvent]] | None = None,
+) -> None:
+    """Write a new rollout down, with what is known of it already.
 
+    `ending` are the last events of rollouts that are aborted for it, by their identifiers.
     Raises UsageError when some of its sites are part of another that is not over.
     """
     started = NewEvent("rollout-started", body=_started(rollout))
@@ -56,7 +69,11 @@ def begin(store: Store, rollout: Rollout) -> None:
         rollout.rollout_id,
         rollout_to_document(rollout),
         (site.site for site in rollout.sites),
-        _entry(started, rollout.rollout_id),
+        *(_entry(event, rollout.rollout_id) for event in (started, *events)),
+        ending={
+            other: [_entry(event, other) for event in last]
+            for other, last in (ending or {}).items()
+        },
     )
     _refuse(taken)
 

@@ -9,11 +9,14 @@ from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import ObservedServer, OutcomeWord, Plan, SiteOutcome, SitePlan
 from owc_deploy.rollout.apply import RELEASING
 from owc_deploy.rollout.models import RolloutSite
-from owc_deploy.rollout.rings import documents_sha256
+from owc_deploy.rollout.rings import is_as_started
 from owc_deploy.rollout.standing import SiteStanding
 
 SEEN = "seen on the server: it was changed before the controller was cut off"
-MOVED = "its manifest or lock is not the one the rollout was started with any more"
+MOVED = (
+    "its manifest or lock is not the one the rollout was started with any more;"
+    " next: owc-deploy rollout start --supersede"
+)
 
 
 def without_plan(
@@ -22,9 +25,7 @@ def without_plan(
     """Return how it ended for a site that cannot be planned for, `None` when it can."""
     if server.unreachable:
         return SiteOutcome(site.site, site.server, "unreachable", server.unreachable)
-    if site.site in fleet.manifests and (
-        documents_sha256(fleet, site.site) == site.documents_sha256
-    ):
+    if is_as_started(fleet, site):
         return None
     live = _live(site, server)
     if live in state.release_ids:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from owc_deploy.fleet.models import RolloutLimits
+from owc_deploy.fleet.models import DEFAULT_PLACE, RolloutLimits
 
 RolloutState = Literal["running", "paused", "halted", "aborted", "done", "incomplete"]
 
@@ -39,13 +39,17 @@ EventKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class RolloutSite:
-    """A site of a rollout; `documents_sha256` is the hash of the documents it was started with."""
+    """A site of a rollout; `documents_sha256` is the hash of the documents it was started with.
+
+    `place` is where its server was then, which says what workers go to it.
+    """
 
     site: str
     server: str
     documents_sha256: str
     sla_tier: str
     supplier: str = ""
+    place: str = DEFAULT_PLACE
 
 
 @dataclass(frozen=True, slots=True)

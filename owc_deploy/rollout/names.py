@@ -8,6 +8,7 @@ from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import Plan
 from owc_deploy.rollout.apply import CHANGING
 
+LOCKS_DOCUMENT = "document/locks"
 MITIGATIONS_DOCUMENT = "document/mitigations.yml"
 
 

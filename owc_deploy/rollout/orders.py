@@ -22,12 +22,12 @@ def pause(standing: Standing, why: str) -> tuple[NewEvent, ...]:
 def resume(standing: Standing, why: str, *, accept_failures: bool = False) -> tuple[NewEvent, ...]:
     """Go on; `accept_failures` leaves the sites that went wrong so far out of the budgets.
 
-    What was halted while it undid what it changed goes on undoing, and nothing else.
+    What was halted or aborted while it undid what it changed goes on undoing, and nothing else.
     """
-    if standing.state == "aborted" or standing.is_over:
+    if standing.is_over:
         raise _not_now(standing, "resumed")
     events: list[NewEvent] = []
-    if _is_undoing(standing):
+    if is_undoing(standing):
         if accept_failures:
             raise _undoing(standing)
         return ()
@@ -61,9 +61,26 @@ def abort(standing: Standing, why: str, *, undo_since: str = "") -> tuple[NewEve
     rings = names[names.index(undo_since) :] if undo_since else []
     body = {"why": why or "a person asked for it", "undo_rings": rings}
     aborted = NewEvent("rollout-aborted", body=body)
-    if rings or _is_undoing(standing):
+    if rings or is_undoing(standing):
         return (aborted,)
     return (aborted, NewEvent("rollout-ended", body={"word": "aborted"}))
+
+
+def supersede(standing: Standing, why: str) -> tuple[NewEvent, ...]:
+    """Stop for good because another rollout takes its place.
+
+    Not while it brings sites back, nor when a person paused it: they want nothing new to begin.
+    """
+    if is_undoing(standing):
+        raise _undoing(standing)
+    if standing.state == "paused":
+        rollout_id = standing.rollout.rollout_id
+        raise UsageError(
+            f"rollout {rollout_id} was paused: {standing.why}",
+            context="whoever paused it wants nothing new to begin",
+            hint=f"owc-deploy rollout abort {rollout_id}, and then the same command",
+        )
+    return abort(standing, why)
 
 
 def retry(standing: Standing, sites: Iterable[str], why: str) -> tuple[NewEvent, ...]:
@@ -73,7 +90,7 @@ def retry(standing: Standing, sites: Iterable[str], why: str) -> tuple[NewEvent,
             f"rollout {standing.rollout.rollout_id} is over ({standing.state})",
             hint="owc-deploy rollout start, which changes only what is not as its lock says",
         )
-    if _is_undoing(standing):
+    if is_undoing(standing):
         raise _undoing(standing)
     possible = failed_sites(standing) | {
         name for name, site in standing.sites.items() if site.undo is not None
@@ -107,19 +124,27 @@ def failed_sites(standing: Standing) -> set[str]:
     }
 
 
-def _is_undoing(standing: Standing) -> bool:
-    return next(standing.to_undo(), None) is not None
+def is_undoing(standing: Standing) -> bool:
+    """Return whether a rollout has something to bring back, or to write down that it did.
+
+    That is what an abort waits for.
+    """
+    if standing.is_over:
+        return False
+    return standing.state == "aborted" or next(standing.to_undo(), None) is not None
 
 
 def _undoing(standing: Standing) -> UsageError:
     return UsageError(
-        "it is still undoing what it changed",
+        f"rollout {standing.rollout.rollout_id} is still undoing what it changed",
         hint=f"owc-deploy rollout resume {standing.rollout.rollout_id}",
     )
 
 
 def _not_now(standing: Standing, word: str) -> UsageError:
     rollout_id = standing.rollout.rollout_id
+    if standing.state == "aborted" and not standing.is_over:
+        return _undoing(standing)
     return UsageError(
         f"rollout {rollout_id} is {standing.state} and cannot be {word}",
         hint=f"owc-deploy rollout status {rollout_id}",

@@ -42,7 +42,8 @@ class SiteStanding:
     last meant to, and `before` the last of those that were not its own. `may_have_changed`: a
     release of the rollout is live, or nobody knows that none is. `is_unknown`: somebody meant to
     change it, or to bring it back, and nobody saw how that ended. `attempts` counts those that
-    ended in `PASSING`.
+    ended in `PASSING`, `checks` how often it was looked at after the soak of its ring. `ended`,
+    `undo_ended` and `check_ended` are the numbers of the newest of these events.
     """
 
     has_begun: bool = False
@@ -65,6 +66,17 @@ class SiteStanding:
     undo_message: str = ""
     undo_attempts: int = 0
     undo_tried_at: datetime | None = None
+    checks: int = 0
+    checked_at: datetime | None = None
+    is_checked: bool = False
+    ended: int = 0
+    undo_ended: int = 0
+    check_ended: int = 0
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether somebody changes it or brings it back now, as far as is known."""
+        return self.is_intended or self.is_undo_intended
 
     @property
     def is_good(self) -> bool:
@@ -83,22 +95,21 @@ class SiteStanding:
 class RingStanding:
     """How far one ring is.
 
-    `checks` counts how often it was looked at after its soak; `missed` are the sites that could not
-    be reached the last time. `wave_ends` says how many sites have begun at the end of each wave.
-    `lost_servers` were tried as often as they are, with sites left. Of its sites, `fresh` are those
-    that have not begun, in the ring's order; `unsettled` those that have and are not settled;
-    `failing` those that count against its budget.
+    `checked_at` is when some of it was looked at last, after its soak. `wave_ends` says how many
+    sites have begun at the end of each wave. `lost_servers` were tried as often as they are, with
+    sites left. Of its sites, `fresh` are those that have not begun, in the ring's order;
+    `unsettled` those that have and are not settled; `failing` those that count against its budget;
+    `unchecked` those that are good, and still to be looked at by somebody.
     """
 
     wave_ends: tuple[int, ...]
     settled_at: datetime | None = None
-    checks: int = 0
     checked_at: datetime | None = None
-    missed: tuple[RolloutSite, ...] = ()
     has_ended: bool = False
     lost_servers: set[str] = field(default_factory=set)
     fresh: dict[Lane, dict[str, RolloutSite]] = field(default_factory=dict)
     unsettled: dict[str, RolloutSite] = field(default_factory=dict)
+    unchecked: dict[str, RolloutSite] = field(default_factory=dict)
     failing: dict[Failing, dict[str, RolloutSite]] = field(
         default_factory=lambda: {"failed": {}, "inconclusive": {}, "unreachable": {}}
     )

@@ -83,7 +83,7 @@ def _site(site: SiteStanding) -> dict[str, Any]:
 
 def word_of(site: SiteStanding) -> str:
     """Return one word for a site: `pending`, `under-way`, `undone`, or its outcome."""
-    if site.is_intended or site.is_undo_intended:
+    if site.is_under_way:
         return "under-way"
     if site.undo is not None:
         return "undone" if site.undo in GOOD else f"undo-{site.undo}"

@@ -64,6 +64,7 @@ def _site(fleet: Fleet, name: str) -> RolloutSite:
         documents_sha256=documents_sha256(fleet, name),
         sla_tier=fleet.settings.tier_of(manifest).name,
         supplier=server.supplier,
+        place=server.place,
     )
 
 
@@ -87,6 +88,12 @@ def wave_sizes(waves: Iterable[Share], sites: int) -> Iterator[int]:
         size = min(left, share.rounded_up(sites) if share else size)
         yield size
         left -= size
+
+
+def is_as_started(fleet: Fleet, site: RolloutSite) -> bool:
+    """Return whether a site's manifest and lock are those that its rollout was started with."""
+    known = site.site in fleet.manifests
+    return known and documents_sha256(fleet, site.site) == site.documents_sha256
 
 
 def documents_sha256(fleet: Fleet, site: str) -> str:

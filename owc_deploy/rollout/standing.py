@@ -7,7 +7,7 @@ however many there are.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -41,7 +41,9 @@ class Standing:
     What a person tells it and what it does by itself can cross: whatever comes first, a halt is not
     forgotten for a pause, and an end or an abort is final.
 
-    `under_way` are the sites that somebody is about to change or to bring back, in any ring.
+    `under_way` are the sites that somebody is about to change or to bring back, in any ring;
+    `being_checked` those that are looked at after their soak. `workflow` is which one walks the
+    rollout, where an engine elsewhere does.
     """
 
     rollout: Rollout
@@ -54,11 +56,14 @@ class Standing:
     is_over: bool = False
     undo_rings: tuple[str, ...] = ()
     number: int = 0
+    workflow: str = ""
+    being_checked: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self._places = {site.site: site for site in self.rollout.sites}
         self._order = {name: number for number, name in enumerate(self._places)}
         self._ring_of = {site.site: ring.name for ring in self.rollout.rings for site in ring.sites}
+        self._sites_in = {ring.name: ring.sites for ring in self.rollout.rings}
         self._on_server: dict[tuple[str, str], list[RolloutSite]] = defaultdict(list)
         for ring in self.rollout.rings:
             for site in ring.sites:
@@ -81,6 +86,24 @@ class Standing:
             if handle is not None:
                 handle(event)
             self.number = max(self.number, event.number)
+
+    def take_as_under_way(
+        self, *, changing: Collection[str], undoing: Collection[str], checking: Collection[str]
+    ) -> None:
+        """Believe an engine which does several things at once on what is under way now.
+
+        Of everything else that somebody intended and never ended, nobody is at it any more. A site
+        that had its turn and was left before anything was intended has it again before new ones.
+        """
+        self.being_checked, before = frozenset(checking), self.being_checked
+        for name in self.being_checked ^ before:
+            self._sort_in(name)
+        for name in {*self.under_way, *changing, *undoing}:
+            standing = self.sites[name]
+            standing.is_intended = name in changing
+            standing.is_undo_intended = name in undoing
+            standing.has_begun |= standing.is_intended
+            self._sort_in(name)
 
     def order(self, site: RolloutSite) -> int:
         """Return which site of the rollout this is, counted from 0."""
@@ -121,8 +144,11 @@ class Standing:
     def _sort_in(self, name: str) -> None:
         """Put a site where it belongs; called after whatever happened to it."""
         site, state = self._places[name], self.sites[name]
-        self.rings[self._ring_of[name]].sort_in(site, state)
-        keep(self.under_way, site, wanted=state.is_intended or state.is_undo_intended)
+        ring = self.rings[self._ring_of[name]]
+        ring.sort_in(site, state)
+        is_unchecked = state.is_good and not state.is_checked and name not in self.being_checked
+        keep(ring.unchecked, site, wanted=is_unchecked)
+        keep(self.under_way, site, wanted=state.is_under_way)
         lane = self._to_undo.setdefault(site.supplier, {})
         keep(lane, site, wanted=self._is_to_undo(name))
 
@@ -146,7 +172,7 @@ class Standing:
             self._sort_in(name)
 
     def _walk_begun(self, event: Event) -> None:
-        del event
+        self.workflow = event.body.get("workflow", "")
         # Whoever was at it is gone: what became of its intents is seen on the servers.
         for name in tuple(self.under_way):
             self.sites[name].was_cut_off |= self.sites[name].is_intended
@@ -172,6 +198,7 @@ class Standing:
         standing.message = event.body.get("message", "")
         standing.live = event.body.get("release_id", "")
         standing.tried_at = event.at
+        standing.ended = event.number
         standing.is_unknown &= standing.outcome not in _SEEN
         if standing.outcome == "ok":
             standing.may_have_changed = False
@@ -201,19 +228,34 @@ class Standing:
             lost.discard(server)
 
     def _ring_settled(self, event: Event) -> None:
-        self.rings[event.body["ring"]].settled_at = event.at
+        ring = self.rings[event.body["ring"]]
+        # A soak may have begun in a rollout whose place this one takes.
+        since = event.body.get("since")
+        ring.settled_at = datetime.fromisoformat(since) if since else event.at
+        ring.checked_at = None
+        for site in self._sites_in[event.body["ring"]]:
+            standing = self.sites[site.site]
+            if standing.checks:
+                # It soaks anew.
+                standing.checks, standing.checked_at, standing.is_checked = 0, None, False
+                self._sort_in(site.site)
 
     def _ring_checked(self, event: Event) -> None:
         ring = self.rings[event.body["ring"]]
-        ring.checks += 1
         ring.checked_at = event.at
-        ring.missed = ()
-        for site, problem in event.body["problems"].items():
-            if problem["outcome"] in PASSING and ring.checks < self.rollout.limits.attempts:
-                ring.missed = (*ring.missed, self._places[site])
-                continue
-            standing = self.sites[site]
-            standing.outcome, standing.message = problem["outcome"], problem["message"]
+        problems = event.body["problems"]
+        # Without a list of them all were looked at that were to be.
+        for site in tuple(event.body.get("sites", ring.unchecked)):
+            standing, problem = self.sites[site], problems.get(site)
+            standing.checks += 1
+            standing.checked_at, standing.check_ended = event.at, event.number
+            standing.is_checked = (
+                problem is None
+                or problem["outcome"] not in PASSING
+                or standing.checks >= self.rollout.limits.attempts
+            )
+            if problem is not None and standing.is_checked:
+                standing.outcome, standing.message = problem["outcome"], problem["message"]
             self._sort_in(site)
 
     def _ring_ended(self, event: Event) -> None:
@@ -230,6 +272,7 @@ class Standing:
         standing.undo = event.body["outcome"]
         standing.undo_message = event.body.get("message", "")
         standing.undo_tried_at = event.at
+        standing.undo_ended = event.number
         standing.is_unknown &= standing.undo not in _SEEN
         if standing.undo in GOOD:
             standing.may_have_changed = False
@@ -280,6 +323,9 @@ class Standing:
                 before=earlier.before,
                 may_have_changed=earlier.may_have_changed,
                 is_unknown=earlier.is_unknown,
+                ended=earlier.ended,
+                undo_ended=earlier.undo_ended,
+                check_ended=earlier.check_ended,
             )
             self.unreachable_servers.pop(self._places[site].server, None)
         for ring in self.rollout.rings:

@@ -119,6 +119,8 @@ def noted(decision: Decision) -> tuple[NewEvent, ...]:
             return tuple(NewEvent("site-ended", site.site, body) for site in sites)
         case SettleRing(ring):
             return (NewEvent("ring-settled", body={"ring": ring}),)
+        case CheckRing(ring, ()):
+            return (NewEvent("ring-checked", body={"ring": ring, "sites": [], "problems": {}}),)
         case EndRing(ring):
             return (NewEvent("ring-ended", body={"ring": ring}),)
         case Halt(why, undo_rings):
@@ -136,6 +138,8 @@ def words_of(decision: Decision) -> str:
             return f"{', '.join(site.site for site in sites)}: {outcome}: {why}"
         case SettleRing(ring):
             return f"ring {ring}: every site had its turn"
+        case CheckRing(ring, ()):
+            return f"ring {ring}: none of it is to be looked at after its soak"
         case EndRing(ring):
             return f"ring {ring} is good"
         case Halt(why, undo_rings):

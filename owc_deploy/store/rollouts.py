@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from owc_deploy.plan.specification import canonical_json
 from owc_deploy.store.audit import AuditEntry, AuditLog, NewEntry
 from owc_deploy.store.database import Database
-from owc_deploy.store.tables import rollout_sites, rollouts
+from owc_deploy.store.tables import audit_log, rollout_sites, rollouts
 from owc_deploy.store.times import as_text
 
 
@@ -30,17 +30,28 @@ class Rollouts:
         document: Mapping[str, Any],
         sites: Iterable[str],
         *entries: NewEntry,
+        ending: Mapping[str, Iterable[NewEntry]] | None = None,
     ) -> dict[str, str]:
         """Write a rollout down with its first entries, if no other holds any of its sites.
 
-        Returns the sites that are part of a rollout that is not over, with its identifier; then
-        nothing was written.
+        `ending` are the last entries of rollouts that are aborted for it, by their identifiers.
+        Returns the sites that are part of another rollout that is not over, with its identifier;
+        then nothing was written.
         """
         wanted = sorted(set(sites))
+        ending = ending or {}
         with self._database.writing() as connection:
-            taken = _taken(connection, wanted)
+            held = _taken(connection, wanted)
+            taken = {site: other for site, other in held.items() if other not in ending}
             if taken:
                 return taken
+            for other, last in ending.items():
+                ends = update(rollouts).where(
+                    rollouts.c.rollout_id == other, rollouts.c.ended.is_(None)
+                )
+                # One that came to its end meanwhile keeps it.
+                if connection.execute(ends.values(ended="aborted")).rowcount:
+                    self._audit.append_within(connection, *last)
             connection.execute(
                 insert(rollouts).values(
                     rollout_id=rollout_id,
@@ -58,14 +69,23 @@ class Rollouts:
         with self._database.reading() as connection:
             return _taken(connection, sites)
 
-    def append(self, rollout_id: str, *entries: NewEntry, ended: str = "") -> None:
-        """Add events, all or none; `ended` says that the rollout is over with them."""
+    def append(
+        self, rollout_id: str, *entries: NewEntry, ended: str = "", newest: int | None = None
+    ) -> bool:
+        """Add events, all or none; `ended` says that the rollout is over with them.
+
+        With `newest` they are added only while the rollout's newest event has that number: what was
+        decided from the events up to it is then still so. Returns whether they were added.
+        """
         with self._database.writing() as connection:
+            if newest is not None and newest != _newest(connection, rollout_id):
+                return False
             self._audit.append_within(connection, *entries)
             if ended:
                 connection.execute(
                     update(rollouts).where(rollouts.c.rollout_id == rollout_id).values(ended=ended)
                 )
+        return True
 
     def entries(self, rollout_id: str, *, after: int = 0) -> Iterator[AuditEntry]:
         """Yield the events of a rollout, oldest first."""
@@ -86,6 +106,11 @@ class Rollouts:
             query = query.where(rollouts.c.ended.is_(None))
         with self._database.reading() as connection:
             return tuple(connection.execute(query).scalars())
+
+
+def _newest(connection: Connection, rollout_id: str) -> int:
+    query = select(func.max(audit_log.c.number)).where(audit_log.c.rollout_id == rollout_id)
+    return int(connection.execute(query).scalar() or 0)
 
 
 def _taken(connection: Connection, sites: Iterable[str]) -> dict[str, str]:

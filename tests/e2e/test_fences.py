@@ -91,13 +91,14 @@ def test_other_sites_go_on_beside_and_of_one_site_exactly_one_wins(town: Town) -
         town.create(site)
         wants(town, site, "1.1.0")
     with applying(town, "zeewolde") as first:
-        # It stands still, in the middle of its work and with its lease.
-        signal_all(signal.SIGSTOP, descendants(first.pid))
+        unit = "owc-transaction-zeewolde.service"
+        town.run("web1", "systemctl", "kill", "--signal=STOP", unit)
+        # It stands still, in the middle of its work; its controller waits, with its lease.
         assert town.apply("zwolle").outcome("zwolle")["outcome"] == "changed"
         refused = town.owc("apply", "zeewolde", "--yes", check=False)
         assert town.status("zeewolde")["state"] == "changing"
-        signal_all(signal.SIGCONT, reversed(descendants(first.pid)))
-        out, err = first.communicate(timeout=120)
+        town.run("web1", "systemctl", "kill", "--signal=CONT", unit)
+        out, err = first.communicate(timeout=300)
     assert refused.code == 4
     assert f":{first.pid} is changing site zeewolde since" in refused.stderr
     assert "apply: advisory 12" in refused.stderr

@@ -1,15 +1,20 @@
 """The shell steps of a CI workflow, taken out of its YAML and run here as its runner would.
 
 Nothing of a runner is pretended but what the steps see of one: their environment, the files that
-GitHub's runner reads afterwards, and which step follows one that failed.
+GitHub's runner reads afterwards, which step follows one that failed, and how a job is cancelled.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
+import signal
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +25,9 @@ _EXPRESSION = re.compile(r"\$\{\{\s*(.*?)\s*\}\}")
 _COMMAND = re.compile(
     r"(?:^|[;&|!({]\s*|\bif\s+!?\s*|\bthen\s+|\bdo\s+)owc-deploy (?P<rest>[^\n]*)"
 )
-_ALWAYS = {"always()", "!cancelled()"}
+_ALWAYS = "always()"
+_UNLESS_CANCELLED = "!cancelled()"
+_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,6 @@ class Step:
     script: str
     condition: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def runs_after_failure(self) -> bool:
-        return self.condition in _ALWAYS
 
     @property
     def commands(self) -> tuple[tuple[str, ...], ...]:
@@ -80,6 +83,15 @@ def github_steps(path: Path, job: str = "") -> tuple[Step, ...]:
     )
 
 
+def conditions(event: str) -> set[str]:
+    """Return the conditions of steps that hold for an event, `provision` being a person's tick."""
+    if event == "push":
+        return {"github.event_name == 'push'"}
+    if event == "provision":
+        return {"inputs.provision"}
+    return {"github.event_name != 'push' && !inputs.provision"}
+
+
 def gitlab_document(path: Path) -> dict[str, Any]:
     document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return document
@@ -117,23 +129,75 @@ def gitlab_steps(path: Path, job: str = "") -> tuple[Step, ...]:
     return tuple(steps)
 
 
+@dataclass(frozen=True)
+class Cancelling:
+    """How a runner cancels a job: once `when` says so, signal after signal, each with its grace.
+
+    `to_all` sends them to everything that the step started, else only to the step's own shell.
+    What is still there after the last is killed.
+    """
+
+    when: Callable[[], bool]
+    signals: Sequence[tuple[signal.Signals, float]]
+    to_all: bool
+
+    @classmethod
+    def github(cls, when: Callable[[], bool]) -> Cancelling:
+        """GitHub's runner, which knows nothing of what the shell started until it kills that.
+
+        It waits for 7.5 and 2.5 seconds; a machine on which many tests run may need longer.
+        """
+        return cls(when, ((signal.SIGINT, 75), (signal.SIGTERM, 25)), to_all=False)
+
+    @classmethod
+    def gitlab(cls, when: Callable[[], bool]) -> Cancelling:
+        """GitLab's runner, which signals all that the shell started."""
+        return cls(when, ((signal.SIGTERM, 100),), to_all=True)
+
+    @classmethod
+    def power_cut(cls, when: Callable[[], bool]) -> Cancelling:
+        """The runner's machine is gone from one moment to the next."""
+        return cls(when, (), to_all=True)
+
+    def carry_out(self, process: subprocess.Popen[str]) -> None:
+        for number, grace_seconds in self.signals:
+            send = os.killpg if self.to_all else os.kill
+            send(process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(grace_seconds)
+                # What the shell started was told at the same moment, and may need one more.
+                time.sleep(0.5 if self.to_all else 0)
+                break
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 @dataclass
 class Runner:
     """Runs steps in a folder, as one job.
 
     `values` are what expressions such as `secrets.OWC_SSH_KEY` stand for, empty when not named;
-    `true` are the conditions that hold. `strict` is how the runner calls bash.
+    `true` are the conditions that hold. `wrapper` is the command that a step's shell is started
+    with, which must become that shell.
     """
 
     folder: Path
     environment: Mapping[str, str]
     values: Mapping[str, str] = field(default_factory=dict)
     true: Collection[str] = ()
+    wrapper: Sequence[str] = ()
+    cancelling: Cancelling | None = None
     results: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
+    is_cancelled: bool = False
 
     @property
     def failed(self) -> bool:
         return any(result.returncode for result in self.results.values())
+
+    @property
+    def said(self) -> str:
+        return "\n".join(f"{each.stdout}{each.stderr}" for each in self.results.values())
 
     def run(self, steps: Sequence[Step], *, skip: Collection[str] = ()) -> Runner:
         """Run the steps in order and keep how each ended, by its name."""
@@ -154,18 +218,44 @@ class Runner:
                 name: _EXPRESSION.sub(lambda found: self.values.get(found[1], ""), str(value))
                 for name, value in step.environment.items()
             }
-            self.results[step.name] = subprocess.run(
-                ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step.script],
-                cwd=self.folder,
-                env={**environment, **given},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            self.results[step.name] = self._run(step.script, {**environment, **given})
         return self
 
+    def _run(self, script: str, environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]
+        with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+            process = subprocess.Popen(
+                [*self.wrapper, *command],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+            )
+            self._wait(process)
+            for said in (stdout, stderr):
+                said.seek(0)
+            return subprocess.CompletedProcess(
+                command, process.returncode, stdout.read(), stderr.read()
+            )
+
+    def _wait(self, process: subprocess.Popen[str]) -> None:
+        if self.cancelling is None:
+            process.wait()
+        while process.poll() is None:
+            if self.cancelling is not None and not self.is_cancelled and self.cancelling.when():
+                self.is_cancelled = True
+                self.cancelling.carry_out(process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL_SECONDS)
+
     def _is_due(self, step: Step) -> bool:
-        if step.runs_after_failure:
+        if step.condition == _ALWAYS:
+            return True
+        if self.is_cancelled:
+            return False
+        if step.condition == _UNLESS_CANCELLED:
             return True
         return not self.failed and (not step.condition or step.condition in self.true)

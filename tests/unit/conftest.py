@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from unit.store.places import Place, place_at
 from unit.store.postgresql_server import Server, running_server
+
+# How long an example takes says nothing on a machine that does other things too.
+hypothesis.settings.register_profile("owc", deadline=None)
+hypothesis.settings.load_profile("owc")
 
 
 @pytest.fixture(scope="session")

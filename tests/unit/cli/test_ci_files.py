@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -17,8 +18,10 @@ import pytest
 from fakes.forge import Forge
 from fakes.git_server import git_server
 from fakes.workflow import (
+    Cancelling,
     Runner,
     Step,
+    conditions,
     github_document,
     github_steps,
     gitlab_document,
@@ -27,7 +30,7 @@ from fakes.workflow import (
 )
 
 from owc_deploy import __version__
-from owc_deploy.cli.main import VERBS, cli, run
+from owc_deploy.cli.main import cli, run
 from owc_deploy.resources import resource_folder
 
 CI = resource_folder("inventories") / "ci"
@@ -41,6 +44,7 @@ STEPS = (
 )
 COMMANDS = sorted({command for step in STEPS for command in step.commands})
 TOKEN = "kanarie-7f3a"
+PLAN = ["validate --format markdown", "plan --format markdown"]
 
 # What they are for -------------------------------------------------------------------------------
 
@@ -48,19 +52,20 @@ TOKEN = "kanarie-7f3a"
 def test_each_command_is_found() -> None:
     assert COMMANDS == [
         ("plan", "--format", "markdown"),
+        ("provision", "--yes"),
         ("rollout", "resume", "--scheduled", "--yes"),
+        ("rollout", "resume", "--scheduled", "--yes", "--format", "junit"),
         ("rollout", "start", "--supersede", "--yes"),
         ("rollout", "start", "--supersede", "--yes", "--format", "junit"),
         ("validate",),
         ("validate", "--format", "junit"),
+        ("validate", "--format", "markdown"),
     ]
     assert sum(step.script.count("owc-deploy rollout") for step in STEPS) == 6
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_each_command_is_one(command: tuple[str, ...]) -> None:
-    if command[0] == "rollout" and "rollout" not in VERBS:
-        pytest.skip("there is no verb rollout yet")
     group: click.Command = cli
     context = click.Context(cli, info_name="owc-deploy", **cli.context_settings)
     rest = list(command)
@@ -93,7 +98,8 @@ def test_expressions_never_stand_in_shell() -> None:
 
 
 def test_the_version_that_is_installed_is_ours() -> None:
-    wanted = f"owc-deploy=={__version__}"
+    # With what a history needs that outlives the runners.
+    wanted = f"owc-deploy[postgres]=={__version__}"
     assert github_document(GITHUB)["env"]["OWC_DEPLOY_PACKAGE"] == wanted
     assert gitlab_document(GITLAB)["variables"]["OWC_DEPLOY_PACKAGE"] == wanted
 
@@ -124,7 +130,11 @@ def test_a_rollout_is_never_stopped_half_way_and_runs_once() -> None:
     concurrency = github_document(GITHUB)["jobs"]["rollout"]["concurrency"]
     assert concurrency["cancel-in-progress"] is False
     jobs = gitlab_jobs(GITLAB)
-    assert {jobs[name]["resource_group"] for name in ("start", "resume")} == {"owc-deploy"}
+    changing = ("start", "resume", "provision")
+    assert {jobs[name]["resource_group"] for name in changing} == {"owc-deploy"}
+    # Only a start is a deployment, of which GitLab refuses those that a newer one overtook.
+    actions = {name: jobs[name]["environment"].get("action") for name in changing}
+    assert actions == {"start": None, "resume": "verify", "provision": "verify"}
     assert gitlab_document(GITLAB)["default"]["interruptible"] is False
     assert "OWC_SSH_KEY" not in str(jobs["validate"])
 
@@ -180,6 +190,7 @@ echo "$*" >> {self.calls}
 code=$(head -n 1 {self.codes} 2>/dev/null)
 sed -i 1d {self.codes} 2>/dev/null
 [ "$*" = "plan --format markdown" ] && [ "$code" != 3 ] && echo "### the plan"
+[ "$*" = "validate --format markdown" ] && [ "$code" = 3 ] && echo "### 1 problem"
 exit "${{code:-0}}"
 """
         )
@@ -220,7 +231,12 @@ exit "${{code:-0}}"
         return self.calls.read_text().splitlines() if self.calls.exists() else []
 
     def github(
-        self, job: str, event: str, values: Mapping[str, str] | None = None, server: str = ""
+        self,
+        job: str,
+        event: str,
+        values: Mapping[str, str] | None = None,
+        server: str = "",
+        cancelling: Cancelling | None = None,
     ) -> Runner:
         environment = {
             **self.environment,
@@ -236,11 +252,15 @@ exit "${{code:-0}}"
             "secrets.OWC_SSH_KEY": "PRIVATE",
             **(values or {}),
         }
-        equals = "==" if event == "push" else "!="
-        runner = Runner(self.work, environment, known, {f"github.event_name {equals} 'push'"})
+        runner = Runner(self.work, environment, known, conditions(event), cancelling=cancelling)
         return runner.run(github_steps(GITHUB, job), skip={"Install owc-deploy"})
 
-    def gitlab(self, job: str, more: Mapping[str, str] | None = None) -> Runner:
+    def gitlab(
+        self,
+        job: str,
+        more: Mapping[str, str] | None = None,
+        cancelling: Cancelling | None = None,
+    ) -> Runner:
         key = self.root / "variable"
         key.write_text("PRIVATE")
         key.chmod(0o666)
@@ -261,7 +281,7 @@ exit "${{code:-0}}"
             Step(step.job, step.name, step.script.replace(install, ""), step.condition)
             for step in gitlab_steps(GITLAB, job)
         ]
-        return Runner(self.work, environment).run(steps)
+        return Runner(self.work, environment, cancelling=cancelling).run(steps)
 
 
 @pytest.fixture
@@ -270,37 +290,39 @@ def forge() -> Any:
         yield forge
 
 
-def said(runner: Runner) -> str:
-    return "\n".join(f"{each.stdout}{each.stderr}" for each in runner.results.values())
-
-
 def test_github_shows_the_plan_and_shows_the_next_in_its_place(
     tmp_path: Path, forge: Forge
 ) -> None:
     forge.comments = {number: f"comment {number}" for number in range(1, 8)}
     place = Place(tmp_path, forge, "github")
     runner = place.github("plan", "pull_request")
-    assert not runner.failed, said(runner)
-    assert place.called == ["plan --format markdown"]
+    assert not runner.failed, runner.said
+    assert place.called == PLAN
     assert forge.comments[8] == "<!-- owc-deploy plan -->\n### the plan\n"
     assert (tmp_path / "github-summary").read_text() == "### the plan\n"
-    place.end_with(1)
+    place.end_with(0, 1)
     assert place.github("plan", "pull_request").failed
     assert len(forge.comments) == 8
     assert forge.asked[-1] == ("PATCH", "/repos/owc/fleet/issues/comments/8")
     assert forge.tokens == {f"token {TOKEN}"}
-    assert TOKEN not in said(runner)
+    assert TOKEN not in runner.said
 
 
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+@pytest.mark.parametrize(
+    ("codes", "comment", "called"),
+    [((0, 3), "There is no plan", 2), ((3,), "### 1 problem", 1)],
+)
 def test_a_plan_that_cannot_be_made_does_not_leave_the_old_one(
-    tmp_path: Path, forge: Forge
+    tmp_path: Path, forge: Forge, ci: str, codes: tuple[int, ...], comment: str, called: int
 ) -> None:
     forge.comments = {1: "<!-- owc-deploy plan -->\nold"}
-    place = Place(tmp_path, forge, "github")
-    place.end_with(3)
-    runner = place.github("plan", "pull_request")
-    assert runner.results["Plan"].returncode == 3
-    assert "There is no plan" in forge.comments[1]
+    place = Place(tmp_path, forge, ci)
+    place.end_with(*codes)
+    runner = place.github("plan", "pull_request") if ci == "github" else place.gitlab("plan")
+    assert [result.returncode for result in runner.results.values() if result.returncode] == [3]
+    assert comment in forge.comments[1]
+    assert place.called == PLAN[:called]
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
@@ -309,8 +331,8 @@ def test_a_forge_that_refuses_is_said(tmp_path: Path, forge: Forge, ci: str) -> 
     place = Place(tmp_path, forge, ci)
     runner = place.github("plan", "pull_request") if ci == "github" else place.gitlab("plan")
     assert runner.failed
-    assert "The plan cannot be put on the request: 403" in said(runner)
-    assert TOKEN not in said(runner)
+    assert "The plan cannot be put on the request: 403" in runner.said
+    assert TOKEN not in runner.said
 
 
 def test_github_checks_out_the_commit_and_keeps_the_state(tmp_path: Path, forge: Forge) -> None:
@@ -323,7 +345,7 @@ def test_github_checks_out_the_commit_and_keeps_the_state(tmp_path: Path, forge:
     (place.fleet / "new").touch()
     place.commit()
     runner = place.github("validate", "pull_request")
-    assert not runner.failed, said(runner)
+    assert not runner.failed, runner.said
     assert (place.work / "new").exists()
     assert (place.work / "fleet.yml").read_text() == (place.fleet / "fleet.yml").read_text()
     assert not (place.work / "left-over").exists()
@@ -340,7 +362,7 @@ def test_github_checks_out_with_the_token_and_leaves_it_nowhere(
         runner = place.github("validate", "pull_request", {"github.token": token}, server)
     assert runner.failed is not works
     assert (place.work / "fleet.yml").exists() is works
-    assert TOKEN not in said(runner)
+    assert TOKEN not in runner.said
     files = [path for path in (*place.work.rglob("*"), *place.home.rglob("*")) if path.is_file()]
     assert files
     assert not any(TOKEN.encode() in path.read_bytes() for path in files)
@@ -360,7 +382,7 @@ def test_keys_are_for_the_job_only_and_hosts_are_pinned(
     )
     for _ in range(2):
         runner = place.github("rollout", "push") if ci == "github" else place.gitlab("start")
-        assert not runner.failed, said(runner)
+        assert not runner.failed, runner.said
         assert (tmp_path / "seen").read_text().startswith(f"600 {ssh}/id_ed25519\nPRIVATE\n")
         assert not (ssh / "id_ed25519").exists()
     assert (ssh / "known_hosts").read_text() == "web1 ssh-ed25519 AAAA\n"
@@ -377,19 +399,19 @@ def test_a_key_of_the_machine_itself_is_left_alone(tmp_path: Path, forge: Forge,
     assert runner.failed
     assert "a key" not in key.read_text()
     assert key.read_text() == "mine"
-    assert "of its own; take the" in said(runner)
+    assert "of its own, or one that a killed job left" in runner.said
     assert place.called == []
     without = (
         place.github("rollout", "push", {"secrets.OWC_SSH_KEY": ""})
         if ci == "github"
         else place.gitlab("start", {"OWC_SSH_KEY": ""})
     )
-    assert not without.failed, said(without)
+    assert not without.failed, without.said
     assert key.read_text() == "mine"
 
 
 START = "rollout start --supersede --yes --format junit"
-RESUME = "rollout resume --scheduled --yes"
+RESUME = "rollout resume --scheduled --yes --format junit"
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
@@ -420,8 +442,54 @@ def test_a_merge_starts_and_the_clock_goes_on(
         runner = place.github("rollout", "push" if is_push else "schedule")
     else:
         runner = place.gitlab("start" if is_push else "resume")
-    assert place.called == called, said(runner)
+    assert place.called == called, runner.said
     assert runner.failed is failed
+    assert not (place.home / ".ssh" / "id_ed25519").exists()
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_a_person_can_have_servers_prepared(tmp_path: Path, forge: Forge, ci: str) -> None:
+    place = Place(tmp_path, forge, ci)
+    place.end_with(1)
+    is_github = ci == "github"
+    runner = place.github("rollout", "provision") if is_github else place.gitlab("provision")
+    assert place.called == ["provision --yes"]
+    assert runner.failed
+    assert not (place.home / ".ssh" / "id_ed25519").exists()
+
+
+# Takes its time, and ends as owc-deploy does when it is told to.
+SLOW_TOOL = """#!/usr/bin/env bash
+trap 'echo ended >> {calls}; kill "$!"; exit 130' TERM INT
+echo begun >> {calls}
+sleep 60 &
+wait "$!"
+"""
+
+
+@pytest.mark.parametrize(
+    ("ci", "job", "cancelling"),
+    [
+        ("github", "push", Cancelling.github),
+        ("github", "schedule", Cancelling.github),
+        ("github", "provision", Cancelling.github),
+        ("gitlab", "start", Cancelling.gitlab),
+        ("gitlab", "resume", Cancelling.gitlab),
+        ("gitlab", "provision", Cancelling.gitlab),
+    ],
+)
+def test_a_cancelled_job_lets_owc_deploy_end_and_takes_the_keys_away(
+    tmp_path: Path, forge: Forge, ci: str, job: str, cancelling: Any
+) -> None:
+    place = Place(tmp_path, forge, ci)
+    (place.bin / "owc-deploy").write_text(SLOW_TOOL.format(calls=place.calls))
+    stop = cancelling(lambda: place.called == ["begun"])
+    if ci == "github":
+        runner = place.github("rollout", job, cancelling=stop)
+    else:
+        runner = place.gitlab(job, cancelling=stop)
+    assert runner.is_cancelled
+    assert place.called == ["begun", "ended"], runner.said
     assert not (place.home / ".ssh" / "id_ed25519").exists()
 
 
@@ -430,7 +498,7 @@ def test_gitlab_shows_the_plan_and_shows_the_next_in_its_place(
 ) -> None:
     place = Place(tmp_path, forge, "gitlab")
     assert not place.gitlab("plan").failed
-    place.end_with(1)
+    place.end_with(0, 1)
     runner = place.gitlab("plan")
     assert runner.results["script"].returncode == 1
     assert forge.comments == {1: "<!-- owc-deploy plan -->\n### the plan\n"}
@@ -484,7 +552,7 @@ def test_a_commit_is_started_once_and_gone_on_with(tmp_path: Path, forge: Forge)
         )
         return (finished.returncode, place.called)
 
-    start, resume = "rollout start --supersede --yes", RESUME
+    start, resume = "rollout start --supersede --yes", "rollout resume --scheduled --yes"
     # Invalid; somebody at work; started and halted; gone on with until done.
     assert tick(3) == (3, ["validate"])
     assert tick(0, 4) == (0, ["validate", start])
@@ -497,3 +565,20 @@ def test_a_commit_is_started_once_and_gone_on_with(tmp_path: Path, forge: Forge)
     assert tick(0, 0) == (0, ["validate", start])
     assert (clone / "new").exists()
     assert tick(0) == (0, [resume])
+
+
+def test_a_service_that_is_stopped_lets_owc_deploy_end(tmp_path: Path, forge: Forge) -> None:
+    """Systemd signals the script alone: `KillMode=mixed`."""
+    place = Place(tmp_path, forge, "systemd")
+    clone, state = tmp_path / "clone", tmp_path / "state"
+    state.mkdir()
+    subprocess.run(["git", "clone", "--quiet", str(place.fleet), str(clone)], check=True)
+    slow = SLOW_TOOL.format(calls=place.calls)
+    valid = slow.replace("trap", '[ "$1" != validate ] || exit 0\ntrap', 1)
+    (place.bin / "owc-deploy").write_text(valid)
+    environment = {**place.environment, "OWC_FLEET": str(clone), "STATE_DIRECTORY": str(state)}
+    stop = Cancelling(lambda: place.called == ["begun"], ((signal.SIGINT, 10.0),), to_all=False)
+    runner = Runner(tmp_path, environment, cancelling=stop)
+    runner.run([Step("systemd", "roll-out", f"exec bash {UNITS}/roll-out")])
+    assert place.called == ["begun", "ended"], runner.said
+    assert not (state / "started").exists()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fakes.walking import FakeClock, MemoryJournal
+from unit.plan.examples import fleet
 
-from owc_deploy.cli.tell import TellingJournal, rollout_notice
+from owc_deploy.cli.tell import TellingJournal, WorkerNotices, rollout_notice
+from owc_deploy.fleet.models import Fleet, NotificationChannel, SecretReference
 from owc_deploy.notify.message import Notice
 from owc_deploy.rollout.models import EventKind, NewEvent, Rollout, RolloutRing, RolloutSite
 
@@ -61,3 +64,21 @@ def test_it_is_written_down_before_anybody_hears_of_it() -> None:
     telling.append(NewEvent("rollout-halted", body={"why": "budget", "undo_rings": []}))
     assert heard == [("rollout-halted", "rollout-halted")]
     assert telling.events() == journal.events()
+
+
+def channelled(name: str) -> Fleet:
+    made = fleet()
+    channels = (NotificationChannel(name, SecretReference("no-such-file")),)
+    return replace(made, settings=replace(made.settings, notifications=channels))
+
+
+def test_a_worker_tells_the_channels_of_the_fleet_it_has_by_now() -> None:
+    said: list[str] = []
+    notices = WorkerNotices(said.append)
+    halted = NewEvent("rollout-halted", body={"why": "budget", "undo_rings": []})
+    for name in ("chat", "mail"):
+        notices(channelled(name), ROLLOUT, [NewEvent("site-intended", "altena"), halted])
+    assert [words.partition(":")[0] for words in said] == [
+        "chat was not told of rollout-halted",
+        "mail was not told of rollout-halted",
+    ]

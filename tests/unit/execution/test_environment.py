@@ -116,4 +116,6 @@ def test_the_fingerprint_follows_the_servers_own_variables_and_no_others() -> No
     assert len(plain) == 64
     assert plain == fingerprint(ansible_host="198.51.100.3", owc_php_versions=["8.2"])
     assert plain != fingerprint(owc_php_versions=["8.2", "8.3"], ansible_host="198.51.100.2")
-    assert plain == fingerprint(owc_php_versions=["8.2"], owc_supplier="supplier-nl")
+    assert plain == fingerprint(
+        owc_php_versions=["8.2"], owc_supplier="supplier-nl", owc_place="delft"
+    )

@@ -95,6 +95,7 @@ def resolve(document: Any, *keys: str) -> dict[str, Any]:
 SITE = schema_check.schema("site")
 FLEET = schema_check.schema("fleet")
 LOCK = schema_check.schema("lock")
+TEMPORAL = resolve(FLEET, "properties", "engine")["anyOf"][1]["properties"]["temporal"]
 RING = resolve(FLEET, "properties", "rings", "items")
 
 
@@ -134,6 +135,8 @@ RING = resolve(FLEET, "properties", "rings", "items")
             set(),
             set(),
         ),
+        (models.TemporalCluster, TEMPORAL, set(), set()),
+        (models.TemporalTls, resolve(TEMPORAL, "properties", "tls"), set(), set()),
         (
             models.SignedCatalogue,
             resolve(FLEET, "properties", "catalogue")["anyOf"][1],

@@ -8,6 +8,7 @@ import pytest
 from unit.plan.examples import catalogue, fleet, lock, manifest
 
 from owc_deploy.catalogue.models import Advisory, Catalogue
+from owc_deploy.catalogue.relock import LockChange
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import aims
@@ -103,3 +104,37 @@ def test_what_concerns_no_site_is_refused(impossible: object) -> None:
     assert callable(impossible)
     with pytest.raises(UsageError):
         impossible()
+
+
+def test_a_block_that_the_catalogue_does_not_list_any_more_is_refused() -> None:
+    unlisted = replace(catalogue(), blocks={})
+    with pytest.raises(UsageError, match="the catalogue has no news"):
+        aims.to_block(two_sites(), unlisted, ALL, "news", "^2.0")
+    with pytest.raises(UsageError, match="the catalogue has no news"):
+        aims.off_advisory(two_sites(), unlisted, ALL, "WF-9", [finding("1.0.0")])
+
+
+def test_a_constraint_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(UsageError, match="not a version constraint"):
+        aims.to_block(two_sites(), catalogue(), ALL, "news", "newest")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "goes_back"),
+    [
+        ("2.0.0", "1.0.0", True),
+        ("10.0.0", "9.0.0", True),
+        ("1.0.0", "2.0.0", False),
+        ("1.0.0", "1.0.0", False),
+        (None, "1.0.0", False),
+        ("1.0.0", None, False),
+    ],
+)
+def test_a_block_that_is_to_be_newer_does_not_go_back(
+    before: str | None, after: str | None, goes_back: bool
+) -> None:
+    aim = aims.to_block(two_sites(), catalogue(), ALL, "news", "*")
+    change = LockChange("news", before, after)
+    assert aim.going_back([change]) == ((change,) if goes_back else ())
+    assert aim.going_back([replace(change, name="other")]) == ()
+    assert aims.to_locks(two_sites(), catalogue(), ALL).going_back([change]) == ()

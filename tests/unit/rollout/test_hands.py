@@ -18,6 +18,7 @@ from owc_deploy.execution.ports import ReleaseRequest, RollbackRequest
 from owc_deploy.fleet.models import Fleet, SecretReference, Server, SiteServers, Tls
 from owc_deploy.plan.models import Fence, OutcomeWord
 from owc_deploy.rollout.hands import ServerHands
+from owc_deploy.rollout.looks import MOVED
 from owc_deploy.rollout.models import Event, NewEvent, Rollout, RolloutSite
 from owc_deploy.rollout.rings import rollout_rings
 from owc_deploy.rollout.standing import Standing
@@ -218,13 +219,13 @@ LEFT: list[tuple[str, Callable[[Fleet], Fleet], str, str]] = [
         "its manifest is another one",
         lambda _: three_sites("2.0.0", bergen={"title": "Anders", "sha256": sha256(7)}),
         "not-attempted",
-        "its manifest or lock is not the one the rollout was started with any more",
+        MOVED,
     ),
     (
         "its lock is another one",
         lambda made: replace(made, locks={**made.locks, "bergen": lock("bergen")}),
         "not-attempted",
-        "its manifest or lock is not the one the rollout was started with any more",
+        MOVED,
     ),
     (
         "its manifest is gone",
@@ -232,7 +233,7 @@ LEFT: list[tuple[str, Callable[[Fleet], Fleet], str, str]] = [
             made, manifests={n: m for n, m in made.manifests.items() if n != "bergen"}
         ),
         "not-attempted",
-        "its manifest or lock is not the one the rollout was started with any more",
+        MOVED,
     ),
     (
         "it is on another server",
@@ -240,7 +241,7 @@ LEFT: list[tuple[str, Callable[[Fleet], Fleet], str, str]] = [
             "2.0.0", bergen={"servers": SiteServers(("web1",), ("web1",)), "sha256": sha256(7)}
         ),
         "not-attempted",
-        "its manifest or lock is not the one the rollout was started with any more",
+        MOVED,
     ),
     (
         "its server is gone",
@@ -513,4 +514,4 @@ def test_nothing_to_look_at_is_nothing_wrong() -> None:
     bench = once_live()
     bench.hands.check(bench.standing, "all", ())
     assert bench.calls() == []
-    assert bench.journal.written[-1].body == {"ring": "all", "problems": {}}
+    assert bench.journal.written[-1].body == {"ring": "all", "sites": [], "problems": {}}

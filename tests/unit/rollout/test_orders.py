@@ -33,6 +33,8 @@ OVER = [*IN_LATE, *done(D, E), ring_ended("late"), NewEvent("rollout-ended", bod
 FAILED = [*IN_LATE, *done(D), *done(E, outcome="failed")]
 UNDOING = [*FAILED, halted("late")]
 UNDONE = [*UNDOING, *undone(D)]
+ABORTING = [*FAILED, aborted("early", "late")]
+ABORTED = [aborted(), NewEvent("rollout-ended", body={"word": "aborted"})]
 
 
 def stands(story: Story) -> Standing:
@@ -62,6 +64,10 @@ def abort_and_undo(standing: Standing) -> tuple[NewEvent, ...]:
     return orders.abort(standing, "withdrawn", undo_since="early")
 
 
+def supersede(standing: Standing) -> tuple[NewEvent, ...]:
+    return orders.supersede(standing, "superseded by r2")
+
+
 def retry(standing: Standing) -> tuple[NewEvent, ...]:
     return orders.retry(standing, (), "")
 
@@ -75,6 +81,7 @@ SAYS: list[tuple[str, Order, Story, list[tuple[str, dict[str, Any]]]]] = [
     ("resume what runs", resume, [*IN_LATE, *intended(D)], []),
     ("resume what was paused", resume, [paused()], [("rollout-resumed", {"why": ""})]),
     ("resume what was cut off while it undid", resume, UNDOING, []),
+    ("resume what was cut off while it undid for an abort", resume, ABORTING, []),
     (
         "accept what failed",
         accept,
@@ -152,13 +159,14 @@ def test_what_is_written_down(
 
 
 REFUSED: list[tuple[str, Order, Story, str, str]] = [
+    ("supersede what a person paused", supersede, [paused()], "was paused", "rollout abort r1"),
     ("pause twice", pause, [paused()], "is paused and cannot be paused", "rollout status r1"),
     ("pause what is over", pause, OVER, "is done and cannot be paused", "rollout status r1"),
     ("resume what is over", resume, OVER, "is done and cannot be resumed", "rollout status r1"),
     (
         "resume what was aborted",
         resume,
-        [aborted()],
+        ABORTED,
         "is aborted and cannot be resumed",
         "rollout status r1",
     ),
@@ -169,7 +177,12 @@ REFUSED: list[tuple[str, Order, Story, str, str]] = [
         "rollout r1 was halted: too much",
         "rollout retry r1",
     ),
-    ("abort twice", abort, [aborted()], "cannot be aborted", "rollout status r1"),
+    ("abort twice", abort, ABORTED, "cannot be aborted", "rollout status r1"),
+    ("abort what undoes for an abort", abort, ABORTING, "still undoing", "rollout resume r1"),
+    ("pause what undoes for an abort", pause, ABORTING, "still undoing", "rollout resume r1"),
+    ("accept what undoes for an abort", accept, ABORTING, "still undoing", "rollout resume r1"),
+    ("supersede what still undoes", supersede, UNDOING, "still undoing", "rollout resume r1"),
+    ("supersede what undoes for an abort", supersede, ABORTING, "undoing", "rollout resume r1"),
     ("abort what is over", abort, OVER, "is done and cannot be aborted", "rollout status r1"),
     ("retry what is over", retry, OVER, "rollout r1 is over", "rollout start"),
     ("retry what still undoes", retry, UNDOING, "still undoing", "rollout resume r1"),

@@ -1,0 +1,87 @@
+"""`owc-deploy rollout resume --scheduled`: what a clock starts, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from owc_deploy.cli.rollout_view import print_reports
+from owc_deploy.cli.rollout_walk import (
+    EXIT_CHANGES,
+    EXIT_HALTED,
+    current_report,
+    exit_code,
+    walk_on,
+)
+from owc_deploy.cli.session import Session
+from owc_deploy.cli.view import narrate, print_error
+from owc_deploy.errors import LeaseHeldError
+from owc_deploy.fleet.models import Fleet
+from owc_deploy.rollout.journal import read
+from owc_deploy.rollout.rings import is_as_started
+from owc_deploy.rollout.standing import GOOD, Standing
+from owc_deploy.store import Store
+
+# The exit codes: one that says more about a rollout outweighs those before.
+_GRAVITY = (0, EXIT_CHANGES, LeaseHeldError.exit_code, 1, EXIT_HALTED)
+
+
+def walk_scheduled(
+    session: Session,
+    store: Store,
+    output_format: str,
+    *,
+    patience: timedelta | None,
+    take_over: bool,
+    detailed: bool,
+) -> int:
+    """Walk on every rollout that nobody has to look at first; return the worst exit code.
+
+    One that somebody else walks does not keep the others from going on.
+    """
+    codes, documents = [0], []
+    for rollout_id in store.rollouts.identifiers(unfinished=True):
+        standing = read(store, rollout_id)
+        why = left_alone(session.fleet, standing)
+        if why:
+            narrate(f"rollout {rollout_id} is left alone: {why}")
+        else:
+            try:
+                standing, stopped = walk_on(
+                    session, store, rollout_id, patience=patience, take_over=take_over
+                )
+                codes.append(exit_code(standing, stopped, detailed=detailed))
+            except LeaseHeldError as error:
+                # Somebody walks it already, which is nothing to keep the others waiting for.
+                print_error(error)
+                standing = read(store, rollout_id)
+                codes.append(error.exit_code)
+        documents.append(current_report(session.fleet, store, standing))
+    print_reports(documents, output_format)
+    return worst(codes)
+
+
+def left_alone(fleet: Fleet, standing: Standing) -> str:
+    """Return why a clock does not go on with a rollout, `""` when it does.
+
+    One that is halted says so by its exit code each time, and goes on with what it undoes.
+    """
+    if standing.state == "paused":
+        return f"it was paused: {standing.why}"
+    moved = [
+        site.site
+        for site in standing.rollout.sites
+        if standing.sites[site.site].outcome not in GOOD and not is_as_started(fleet, site)
+    ]
+    if standing.state == "running" and moved:
+        named = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if moved[5:] else "")
+        return (
+            f"the documents of {named} are not those it was started with any more;"
+            " next: owc-deploy rollout start --supersede"
+        )
+    return ""
+
+
+def worst(codes: Iterable[int]) -> int:
+    """Return the exit code that tells most: what went wrong before what others are at work on."""
+    return max(codes, key=_GRAVITY.index)

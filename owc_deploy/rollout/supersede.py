@@ -1,0 +1,62 @@
+"""What a rollout takes over from those whose place it takes: no ring loses its soak. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from owc_deploy.fleet.models import Fleet
+from owc_deploy.rollout.models import NewEvent, Rollout
+from owc_deploy.rollout.standing import Standing
+
+
+def overlapping(
+    standings: Iterable[Standing], sites: frozenset[str], fleet: Fleet
+) -> tuple[Standing, ...]:
+    """Return the rollouts that have any of these sites, or none that the fleet still has."""
+    known = fleet.manifests.keys()
+    return tuple(
+        standing
+        for standing in standings
+        if sites & standing.sites.keys() or not known & standing.sites.keys()
+    )
+
+
+def soaking(superseded: Iterable[Standing]) -> Mapping[str, Standing]:
+    """Return the sites that were brought to what they should be in a ring that soaks, or is to."""
+    return {
+        site.site: standing
+        for standing in superseded
+        for ring in standing.rollout.rings
+        if ring.soak_seconds and not standing.rings[ring.name].has_ended
+        for site in ring.sites
+        if standing.sites[site.site].is_good
+    }
+
+
+def soaks_kept(rollout: Rollout, kept: Mapping[str, Standing]) -> tuple[NewEvent, ...]:
+    """Return the events with which a rollout begins, for the rings whose soak goes on in it.
+
+    `kept` are its sites to which it has nothing to do, and the rollouts that changed them. A ring
+    that has others as well begins its soak anew.
+    """
+    events: list[NewEvent] = []
+    for ring in rollout.rings:
+        begun = [_settled_at(kept, site.site) for site in ring.sites]
+        if not all(begun):
+            continue
+        for site in ring.sites:
+            earlier = kept[site.site].rollout.rollout_id
+            body = {"outcome": "ok", "message": f"rollout {earlier} changed it"}
+            events.append(NewEvent("site-ended", site.site, body))
+        events.append(NewEvent("ring-settled", body={"ring": ring.name, "since": max(begun)}))
+    return tuple(events)
+
+
+def _settled_at(kept: Mapping[str, Standing], site: str) -> str:
+    """Return since when the ring of a site soaks, `""` when it does not."""
+    standing = kept.get(site)
+    if standing is None:
+        return ""
+    ring = next(r for r in standing.rollout.rings if any(s.site == site for s in r.sites))
+    settled_at = standing.rings[ring.name].settled_at
+    return settled_at.isoformat() if settled_at else ""
