@@ -65,10 +65,8 @@ class RunRecords:
 
     def end(self, run_id: int, outcomes: Sequence[SiteOutcome]) -> None:
         """See `Record.end`."""
-        for outcome in outcomes:
-            self.store.history.record_outcome(run_id, outcome)
         good = all(outcome.outcome in GOOD for outcome in outcomes)
-        self.store.history.finish_run(run_id, "changed" if good else "failed")
+        self.store.history.finish_run(run_id, "changed" if good else "failed", *outcomes)
 
 
 def reason_of(rollout_id: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy import Connection, and_, func, insert, select, update
 
 from owc_deploy import __version__
 from owc_deploy.plan.models import SiteOutcome
@@ -80,6 +80,36 @@ class History:
 
         The audit log gets only the hash of `details`, which may be large: see `details_sha256`.
         """
+        with self._database.writing() as connection:
+            query = select(runs.c.rollout_id).where(runs.c.id == run_id)
+            rollout_id = connection.execute(query).scalar_one()
+            entry = self._record_within(connection, run_id, rollout_id, outcome)
+            self._audit.append_within(connection, entry)
+
+    def finish_run(self, run_id: int, outcome: str, *outcomes: SiteOutcome) -> None:
+        """Write down that a run has ended; `outcome` is `ok`, `changed` or `failed`.
+
+        `outcomes` are those of its sites that were not written down before: all at once, as every
+        writing has to reach the disk.
+        """
+        with self._database.writing() as connection:
+            statement = (
+                update(runs)
+                .where(runs.c.id == run_id)
+                .values(finished_at=as_text(self._clock()), outcome=outcome)
+            )
+            rollout_id = connection.execute(statement.returning(runs.c.rollout_id)).scalar_one()
+            entries = [
+                self._record_within(connection, run_id, rollout_id, each) for each in outcomes
+            ]
+            body = {"run_id": run_id, "outcome": outcome}
+            ended = NewEntry(RUN_ENDED, body, rollout_id=rollout_id)
+            self._audit.append_within(connection, *entries, ended)
+
+    def _record_within(
+        self, connection: Connection, run_id: int, rollout_id: str, outcome: SiteOutcome
+    ) -> NewEntry:
+        """Write down how it ended for one site, and return what the audit log is told."""
         details = storable_json(outcome.details)
         facts = {
             "server": outcome.server,
@@ -90,31 +120,14 @@ class History:
             "seconds": outcome.seconds,
         }
         values = {**facts, "details": json.dumps(details, sort_keys=True)}
-        with self._database.writing() as connection:
-            statement = self._database.insert(site_outcomes).values(
-                run_id=run_id, site=outcome.site, ring="", **values
-            )
-            connection.execute(
-                statement.on_conflict_do_update(index_elements=["run_id", "site"], set_=values)
-            )
-            rollout = select(runs.c.rollout_id).where(runs.c.id == run_id)
-            body = {"run_id": run_id, **facts, "details_sha256": details_sha256(details)}
-            self._audit.append_within(
-                connection,
-                NewEntry(OUTCOME, body, outcome.site, connection.execute(rollout).scalar_one()),
-            )
-
-    def finish_run(self, run_id: int, outcome: str) -> None:
-        """Write down that a run has ended; `outcome` is `ok`, `changed` or `failed`."""
-        with self._database.writing() as connection:
-            statement = (
-                update(runs)
-                .where(runs.c.id == run_id)
-                .values(finished_at=as_text(self._clock()), outcome=outcome)
-            )
-            rollout_id = connection.execute(statement.returning(runs.c.rollout_id)).scalar_one()
-            body = {"run_id": run_id, "outcome": outcome}
-            self._audit.append_within(connection, NewEntry(RUN_ENDED, body, rollout_id=rollout_id))
+        statement = self._database.insert(site_outcomes).values(
+            run_id=run_id, site=outcome.site, ring="", **values
+        )
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["run_id", "site"], set_=values)
+        )
+        body = {"run_id": run_id, **facts, "details_sha256": details_sha256(details)}
+        return NewEntry(OUTCOME, body, outcome.site, rollout_id)
 
     def runs(self, *, limit: int = 50) -> tuple[Run, ...]:
         """Return the newest runs, newest first."""

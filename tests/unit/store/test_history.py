@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from unit.store.places import Place
 from owc_deploy.errors import StateError
 from owc_deploy.plan.models import SiteOutcome
 from owc_deploy.store import Store, open_store
+from owc_deploy.store.chain import verify_chain
 from owc_deploy.store.models import Intent
 
 
@@ -122,6 +124,30 @@ def test_outcomes_keep_everything_that_was_said(store: Store, clock: Clock) -> N
     assert recorded.run.outcome == "changed"
     assert recorded.run.started_at == "2026-11-23T18:00:00.000000+00:00"
     assert recorded.run.finished_at == "2026-11-23T18:00:02.000000+00:00"
+
+
+def test_outcomes_written_down_with_the_end_of_a_run_are_as_if_they_came_before(
+    store: Store,
+) -> None:
+    ends = [
+        SiteOutcome("heusden", "web1", "changed", "", "new", "old", details={"versions": {}}),
+        SiteOutcome("altena", "web2", "rolled-back", "it fatals", "old", "old", 2.5),
+    ]
+    one_by_one = begin(store, "altena", "heusden")
+    for each in ends:
+        store.history.record_outcome(one_by_one, each)
+    store.history.finish_run(one_by_one, "failed")
+    at_once = begin(store, "altena", "heusden")
+    store.history.finish_run(at_once, "failed", *ends)
+    newest, earlier = (
+        [replace(each, run=each.run.plan_id) for each in store.history.outcomes()[begins:][:2]]
+        for begins in (0, 2)
+    )
+    assert newest == earlier
+    assert [run.outcome for run in store.history.runs()] == ["failed", "failed"]
+    told = [(each.kind, each.site, {**each.body, "run_id": 0}) for each in store.audit.entries()]
+    assert told[:4] == told[4:]
+    assert verify_chain(store.audit.entries()).broken is None
 
 
 def test_an_outcome_without_intent_is_kept_too(store: Store) -> None:
