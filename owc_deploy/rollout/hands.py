@@ -7,9 +7,11 @@ meant to make is changed, whoever saw it happen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from itertools import islice
+from typing import Any
 
 from owc_deploy.catalogue.models import Catalogue
 from owc_deploy.errors import OwcError
@@ -29,6 +31,8 @@ from owc_deploy.rollout.standing import GOOD, Standing
 from owc_deploy.rollout.takeover import take_sites_over
 
 GONE = "it is not in servers.yml any more"
+# What was seen of so many servers, with all their sites, is kept at a time.
+LOOKS_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,14 @@ class ServerHands:
 
     def check(self, standing: Standing, ring: str, sites: Sequence[RolloutSite]) -> None:
         """See `Hands.check`."""
-        observed = self._look(sites)
-        problems = {
-            site.site: asdict(problem)
-            for site in sites
-            if (problem := problem_of(site, standing.sites[site.site], observed[site.server]))
-        }
+        problems: dict[str, Any] = {}
+        for some in _by_servers(sites, LOOKS_AT_ONCE):
+            observed = self._look(some)
+            problems |= {
+                site.site: asdict(problem)
+                for site in some
+                if (problem := problem_of(site, standing.sites[site.site], observed[site.server]))
+            }
         body = {"ring": ring, "sites": [site.site for site in sites], "problems": problems}
         self.journal.append(NewEvent("ring-checked", body=body))
         for name, found in problems.items():
@@ -261,6 +267,18 @@ class ServerHands:
             if kind == "undo-ended":
                 word = "undone" if word in GOOD else f"not undone, {word}"
             self.tell(f"{outcome.site} ({outcome.server}): {word}{words}")
+
+
+def _by_servers(
+    sites: Iterable[RolloutSite], servers_at_once: int
+) -> Iterator[tuple[RolloutSite, ...]]:
+    """Yield the sites of so many servers at a time."""
+    by_server: dict[str, list[RolloutSite]] = {}
+    for site in sites:
+        by_server.setdefault(site.server, []).append(site)
+    left = iter(by_server.values())
+    while some := tuple(site for here in islice(left, servers_at_once) for site in here):
+        yield some
 
 
 def _as_seen(outcome: SiteOutcome, made: Iterable[Release]) -> SiteOutcome:

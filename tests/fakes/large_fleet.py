@@ -91,6 +91,7 @@ def live_servers(fleet: Fleet, servers: FleetSimulator, *, blocks: int = BLOCKS)
     for name, manifest in fleet.manifests.items():
         live = specification(manifest, _lock(name, "1.0.0", blocks), large_catalogue())
         site = QuickSite(current=LIVE, releases={LIVE: live})
+        site.observed()
         servers.servers[manifest.servers.web[0]].sites[name] = site
     return servers
 

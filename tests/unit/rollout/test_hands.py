@@ -510,6 +510,18 @@ def test_looking_after_a_soak_writes_down_what_is_wrong() -> None:
     assert bench.standing.sites["bergen"].outcome == "failed"
 
 
+def test_many_servers_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("owc_deploy.rollout.hands.LOOKS_AT_ONCE", 1)
+    bench = once_live()
+    bench.change()
+    bench.servers.calls.clear()
+    for name in SITES:
+        bench.on(name).drift = [{"what": "theme"}]
+    assert set(bench.check()) == set(SITES)
+    assert bench.calls() == ["probe web1", "probe web2"]
+    assert set(bench.journal.written[-1].body["sites"]) == set(SITES)
+
+
 def test_nothing_to_look_at_is_nothing_wrong() -> None:
     bench = once_live()
     bench.hands.check(bench.standing, "all", ())
