@@ -87,6 +87,8 @@ def word_of(site: SiteStanding) -> str:
         return "under-way"
     if site.undo is not None:
         return "undone" if site.undo in GOOD else f"undo-{site.undo}"
+    if site.was_cut_off:
+        return "inconclusive"
     return site.outcome or "pending"
 
 

@@ -38,6 +38,7 @@ from owc_deploy.rollout.standing import Standing
 from owc_deploy.rollout.walk import walk
 
 OLD, NEW = "1.0.0", "2.0.0"
+MOST_WAITS = 200
 
 
 def nothing() -> None:
@@ -287,7 +288,7 @@ class Walk:
         self.claims.token += 1
         self.journal.append(NewEvent("walk-begun"))
         self.standing = Standing(self.rollout)
-        while True:
+        for _ in range(MOST_WAITS):
             stopped = walk(
                 *(self.standing, self.journal, self.hands, self.calendar, self.clock),
                 patience=timedelta(),
@@ -296,3 +297,4 @@ class Walk:
                 return
             assert stopped.until > self.clock.now(), stopped
             self.clock.sleep_until(stopped.until)
+        raise AssertionError(f"it waits again and again: {stopped}")
