@@ -11,7 +11,7 @@ from owc_deploy.fleet.models import Lock, Mitigation
 from owc_deploy.store.models import RecordedFinding, RecordedOutcome
 
 MITIGATING = ("mitigate", "mitigate apply", "mitigate lift")
-RELEASING = ("apply", "rollback")
+RELEASING = ("apply", "rollback", "rollout")
 DISMISSED = "dismissed"
 SILENT = "not told of any more"
 _GOOD = frozenset({"ok", "changed"})

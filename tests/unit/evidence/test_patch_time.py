@@ -96,6 +96,20 @@ def test_the_whole_way_of_one_vulnerability(place: Place) -> None:
     assert patch_times(store.findings.all(), (), (), clock())[0].in_time is False
 
 
+def test_a_rollout_patches_and_its_undo_does_not(place: Place) -> None:
+    clock = Clock()
+    store = place.open(clock=clock)
+    store.findings.seen(recorded(found(hole())))
+    (known,) = store.findings.all()
+    fixed = examples.lock(news="2.0.0")
+    clock.later(hours=1)
+    run(store, "rollout", versions={"news": "2.0.0"})
+    released = store.history.outcomes(verbs=RELEASING)
+    assert patched_since(known, (), TOLD, fixed, released) == "2026-11-20T10:00:00.000000+00:00"
+    run(store, "rollout")
+    assert patched_since(known, (), TOLD, fixed, store.history.outcomes(verbs=RELEASING)) == ""
+
+
 def test_a_mitigation_that_failed_is_not_in_force(place: Place) -> None:
     store = place.open(clock=Clock())
     run(store, "mitigate", "failed", closed=["news-v1"])
