@@ -68,13 +68,24 @@ def command(fleet_root: Path, output_format: str) -> int:
 def _catalogue_problems(fleet: Fleet) -> tuple[Problem, ...]:
     """Hold the fleet against its catalogue; without one at hand there is nothing to say."""
     settings = fleet.settings
-    if settings.signed_catalogue is None and not (settings.catalogue / CATALOGUE_FILE).is_file():
+    if settings.signed_catalogue is None and not _is_there(settings.catalogue / CATALOGUE_FILE):
         narrate(f"No catalogue in {settings.catalogue}: blocks and versions are not checked.")
         return ()
     try:
         return problems_of(fleet, catalogue_of(fleet, last_verified_will_do=True))
     except DocumentsInvalidError as error:
         return error.problems
+
+
+def _is_there(file: Path) -> bool:
+    """Return whether there is a file, or something of which whoever reads it will say why not."""
+    try:
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _as_document(problem: Problem) -> dict[str, str | int]:

@@ -114,6 +114,19 @@ def test_choices_are_held_against_the_catalogue_when_it_is_there(
     assert run(["validate", "--fleet", str(root)]) == 0
 
 
+def test_a_catalogue_that_cannot_be_read_is_no_missing_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_fleet(tmp_path, {"sites/voorbeeld.yml": manifest()})
+    fleet = root / "fleet.yml"
+    unreadable = "x" * 300  # a name as long as no file system has it
+    fleet.write_text(fleet.read_text().replace("catalogue: catalogue", f"catalogue: {unreadable}"))
+    assert run(["validate", "--fleet", str(root)]) == 1
+    captured = capsys.readouterr()
+    assert "cannot be read" in captured.err
+    assert captured.out == ""
+
+
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["validate", "--help"]) == 0
     assert "Examples:\n    owc-deploy validate\n" in capsys.readouterr().out
