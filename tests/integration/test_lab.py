@@ -229,7 +229,7 @@ def test_up_heals_what_a_killed_up_left(other):
             break
     process.kill()
     process.wait()
-    (state.server_folder(state.lab_folder(other), "web2") / "server.json").unlink()
+    (state.server_folder(state.lab_folder(other), "web2") / "server.json").unlink(missing_ok=True)
     healed = lab_up(other)
     assert [server.state for server in healed.servers.values()] == ["running", "running"]
     for server in ("web1", "web2"):
