@@ -15,6 +15,7 @@ from owc_deploy.cli.options import change_options, ci_format_option, fleet_optio
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
 from owc_deploy.cli.rollout_supersede import abort, in_the_way, tell_aborted, undoing
+from owc_deploy.cli.rollout_view import sites_in
 from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
 from owc_deploy.cli.session import Session, now, open_session, operator
 from owc_deploy.cli.tell import job_link, notifier, rollout_notice
@@ -305,7 +306,7 @@ def _print_rings(rollout: Rollout) -> None:
         waves = "+".join(str(size) for size in ring.wave_sizes)
         soak = f", soaks {ring.soak_seconds // 60} min" if ring.soak_seconds else ""
         undo = f", undoes since {ring.undo_since}" if ring.undo_since else ""
-        click.echo(f"Ring {ring.name}: {len(ring.sites)} sites in waves of {waves}{soak}{undo}")
+        click.echo(f"Ring {ring.name}: {sites_in(ring.sites)} in waves of {waves}{soak}{undo}")
 
 
 def _tell_left_out(plan: Plan) -> None:

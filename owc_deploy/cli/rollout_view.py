@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 import click
@@ -64,13 +64,18 @@ def print_report(document: Mapping[str, Any]) -> None:
         click.echo(f"Next: {hint}")
 
 
+def sites_in(sites: Sized) -> str:
+    """Return how many sites these are, in words."""
+    return f"{len(sites)} site{'s' if len(sites) != 1 else ''}"
+
+
 def _print_ring(ring: Mapping[str, Any]) -> None:
     counts = Counter(site["outcome"] for site in ring["sites"])
     words = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
     mark = click.style("ended", fg="green") if ring["has_ended"] else "      "
     if not ring["has_ended"] and ring["settled_at"]:
         mark = click.style("soaks", fg="yellow")
-    click.echo(f"  {ring['ring']:20} {mark:6} {len(ring['sites'])} sites: {words}")
+    click.echo(f"  {ring['ring']:20} {mark:6} {sites_in(ring['sites'])}: {words}")
     for site in ring["sites"]:
         if site["outcome"] not in _QUIET:
             message = f": {plain(site['message'])}" if site["message"] else ""
