@@ -82,7 +82,8 @@ class History:
         """
         with self._database.writing() as connection:
             query = select(runs.c.rollout_id).where(runs.c.id == run_id)
-            rollout_id = connection.execute(query).scalar_one()
+            # The database itself refuses the outcome of a run that is not there.
+            rollout_id = connection.execute(query).scalar() or ""
             entry = self._record_within(connection, run_id, rollout_id, outcome)
             self._audit.append_within(connection, entry)
 
