@@ -458,8 +458,8 @@ def test_a_person_can_have_servers_prepared(tmp_path: Path, forge: Forge, ci: st
     assert not (place.home / ".ssh" / "id_ed25519").exists()
 
 
-# Takes its time, and ends as owc-deploy does when it is told to. GitLab tells it, and the step's trap
-# does too: the second time changes nothing.
+# Takes its time, and ends as owc-deploy does when it is told to. GitLab tells it, and the step's
+# trap does too: the second time changes nothing.
 SLOW_TOOL = """#!/usr/bin/env bash
 trap 'trap "" TERM INT; echo ended >> {calls}; kill "$!"; exit 130' TERM INT
 echo begun >> {calls}
