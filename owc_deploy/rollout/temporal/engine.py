@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from owc_deploy.errors import EngineError, LeaseHeldError, SecretError
+from owc_deploy.errors import EngineError, LeaseHeldError, SecretError, StateError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout.decide import Calendar, decide
 from owc_deploy.rollout.journal import StoreJournal, read
@@ -64,7 +64,7 @@ class TemporalEngine:
         self.tell(f"Temporal walks rollout {rollout_id}; here it is only followed")
         try:
             return self._follow(standing, seen, patience)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StateError):
             self.tell(f"rollout {rollout_id} goes on; next: owc-deploy rollout watch {rollout_id}")
             raise
 
