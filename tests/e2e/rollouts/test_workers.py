@@ -85,13 +85,18 @@ class Machines:
         return [event for event in found if event.kind == kind]
 
     def at_work(self) -> tuple[Worker, str] | None:
-        """Return a worker and the site that it is changing just now."""
+        """Return a worker and a site whose server is changing it for that worker just now."""
         under_way = self.standing.under_way
         for worker in self.workers:
             for site in under_way:
-                if f"  change {site} on" in worker.told:
+                if f"  change {site} on" in worker.told and self._is_changing(site):
                     return worker, site
         return None
+
+    def _is_changing(self, site: str) -> bool:
+        show = ("systemctl", "show", "--property=ActiveState", "--value")
+        state = self.province.run(PLACES[site], *show, f"owc-transaction-{site}.service")
+        return state.strip() == "active"
 
     def push_and_pull(self, name: str) -> None:
         """Let every worker's checkout have a folder as it is where the operator works."""
@@ -204,7 +209,7 @@ def test_a_worker_and_both_databases_are_killed_and_every_site_is_changed_once(
     machines.push_and_pull("locks")
     wait_for(lambda: machines.events("ring-ended")[1:])
 
-    # In mid-ring, while its server is at what it was told.
+    # In mid-ring, while a server is at what it was told.
     killed, site = wait_for(machines.at_work)
     killed.kill()
     assert not machines.standing.sites[site].outcome
@@ -224,6 +229,9 @@ def test_a_worker_and_both_databases_are_killed_and_every_site_is_changed_once(
     )
     order = [RINGS[event.site] for event in machines.events("site-intended")]
     assert order == sorted(order, key=["canary", "early", "all"].index)
+    history = province.owc("history", SITES[0], "--format", "json").document
+    notes = history["outcomes"][0]["details"]["notes"]
+    assert any("changed from another history store" in note for note in notes)
     # Temporal went on with the workflow that it had, and another worker with the killed one's site.
     assert len(machines.events("walk-begun")) == 1
     left = [worker for worker in machines.workers if worker is not killed]
