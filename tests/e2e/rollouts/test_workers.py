@@ -219,7 +219,9 @@ def test_a_worker_and_both_databases_are_killed_and_every_site_is_changed_once(
     machines.lose_power(5.0)
     _, told = following.communicate(timeout=60)
     assert "goes on" in told
-    resumed = province.owc("rollout", "resume", "--yes", "--format", "json", timeout_seconds=900)
+    resumed = province.owc(
+        *("rollout", "resume", "--yes", "--patience", "10", "--format", "json"), timeout_seconds=600
+    )
 
     assert resumed.document["state"] == "done"
     assert resumed.document["counts"] == {"changed": 24}
