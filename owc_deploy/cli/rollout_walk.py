@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from owc_deploy.cli.options import Function
-from owc_deploy.cli.rollout_view import print_reports
+from owc_deploy.cli.rollout_view import print_report
 from owc_deploy.cli.session import Session, now, progress
 from owc_deploy.cli.tell import TellingJournal, notifier
 from owc_deploy.cli.view import can_ask, narrate, plain
@@ -193,7 +193,7 @@ def finish(
     detailed: bool,
 ) -> int:
     """Say how a rollout stopped, and return the exit code."""
-    print_reports([current_report(fleet, store, standing)], output_format)
+    print_report(current_report(fleet, store, standing), output_format)
     return exit_code(standing, stopped, detailed=detailed)
 
 
@@ -212,7 +212,7 @@ def nothing_to_do(rollout: Rollout, plan: Plan, output_format: str) -> int:
     if output_format != "human":
         # It has no sites, and is not written down.
         standing = Standing(replace(rollout, rollout_id=""), state="done", is_over=True)
-        print_reports([report(standing, Stand("done", ""), "")], output_format)
+        print_report(report(standing, Stand("done", ""), ""), output_format)
     return 1 if plan.is_incomplete else 0
 
 
@@ -261,5 +261,7 @@ def current_report(fleet: Fleet, store: Store, standing: Standing) -> dict[str, 
     """Return how far a rollout is, and what it would do now."""
     decision = decide(standing, calendar_of(fleet), now())
     engine = engine_of(fleet, store)
-    walker = "" if standing.is_over else engine.walker(standing.rollout.rollout_id)
+    # One that was aborted is walked until what was under way has ended.
+    is_at_rest = standing.is_over and not standing.is_under_way
+    walker = "" if is_at_rest else engine.walker(standing.rollout.rollout_id)
     return report(standing, decision, walker)

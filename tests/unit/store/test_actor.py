@@ -12,7 +12,7 @@ from owc_deploy.store.actor import this_actor
     [
         ({}, "runner@ci1"),
         ({"GITLAB_CI": "true", "GITLAB_USER_LOGIN": "anna"}, "anna via runner@ci1"),
-        ({"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "renovate[bot]"}, "renovate[bot] via runner@ci1"),
+        ({"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "bot[bot]"}, "bot[bot] via runner@ci1"),
         # Only a job is believed, and nothing that could be taken for more than a login.
         ({"GITLAB_USER_LOGIN": "anna"}, "runner@ci1"),
         ({"GITLAB_CI": "true", "GITLAB_USER_LOGIN": "anna via root@ci1"}, "runner@ci1"),
