@@ -69,7 +69,8 @@ Examples:
   owc-deploy rollout resume --scheduled --yes
   owc-deploy rollout resume 20261127T001500Z-1a2b3c4d --accept-failures --reason "two known sites"
 
-Exit codes: as those of `rollout start`; with --scheduled 0 also for one that somebody paused.
+Exit codes: as those of `rollout start`; with --scheduled 0 also for one that somebody paused,
+and 1 for one whose documents have changed.
 """,
 )
 @_rollout_argument
