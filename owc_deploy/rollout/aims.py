@@ -6,8 +6,8 @@ else as always; what comes out of it are locks, and a rollout brings sites to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from owc_deploy.catalogue.models import BlockRelease, Catalogue
 from owc_deploy.catalogue.relock import LockChange
@@ -23,7 +23,8 @@ class Aim:
     """What is wanted: `blocks` move on `sites`, to what `catalogue` still offers of them.
 
     `cause` says so in words. Without `blocks` the locks stay as they are. `is_upgrade`: no block
-    may go back to an older release, whose code does not know the database of the newer one.
+    may go back to an older release, whose code does not know the database of the newer one. `seen`
+    is what a saved plan was made from, see `Plan.bound_to`.
     """
 
     cause: str
@@ -31,6 +32,7 @@ class Aim:
     catalogue: Catalogue
     blocks: frozenset[str] = frozenset()
     is_upgrade: bool = False
+    seen: Mapping[str, str] = field(default_factory=dict)
 
     def going_back(self, changes: Iterable[LockChange]) -> tuple[LockChange, ...]:
         """Return which of a lock's changes would bring a block back that may not go back."""
@@ -130,11 +132,26 @@ def off_advisory(
         for artefact in fleet.locks[site].artefacts
         if has_it(artefact.name, artefact.version)
     )
-    narrowed = catalogue
-    for block in sorted(blocks):
-        _require_listed(catalogue, block)
-        narrowed = _without(narrowed, block, lambda r, b=block: has_it(b, r.version))  # type: ignore[misc]
-    return Aim(f"the fix of {advisory} in {', '.join(sorted(blocks))}", concerned, narrowed, blocks)
+    narrowed, fixed = catalogue, set()
+    for block in blocks & catalogue.blocks.keys():
+        without = _without(catalogue, block, lambda r, b=block: has_it(b, r.version))  # type: ignore[misc]
+        if without.blocks[block].releases:
+            narrowed = replace(narrowed, blocks={**narrowed.blocks, block: without.blocks[block]})
+            fixed.add(block)
+    unfixed = ", ".join(sorted(blocks - fixed))
+    if not fixed:
+        raise UsageError(
+            f"the catalogue has no release of {unfixed} without {advisory}",
+            hint=f"owc-deploy mitigate add --block {min(blocks)} --advisory {advisory}"
+            ' --reason "..." closes it until there is one',
+        )
+    cause = f"the fix of {advisory} in {', '.join(sorted(fixed))}"
+    return Aim(
+        f"{cause}; there is none yet in {unfixed}" if unfixed else cause,
+        _sites_with(fleet, concerned, lambda a: a.name in fixed and has_it(a.name, a.version)),
+        narrowed,
+        frozenset(fixed),
+    )
 
 
 def _sites_with(
