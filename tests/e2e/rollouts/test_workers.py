@@ -176,7 +176,8 @@ def machines(province: Province, tmp_path: Path) -> Iterator[Machines]:
     province.lock()
     province.owc("rollout", "start", "--yes", timeout_seconds=900)
     with ExitStack() as stack:
-        temporal = DevelopmentServer(tmp_path)
+        # As it is left to itself: before a new history a ring waits for what it has under way.
+        temporal = DevelopmentServer(tmp_path, events=4096)
         temporal.start()
         stack.callback(temporal.kill)
         database = stack.enter_context(running_server())
