@@ -332,6 +332,32 @@ def test_a_plan_that_cannot_be_made_does_not_leave_the_old_one(
     assert place.called == PLAN[:called]
 
 
+@pytest.mark.parametrize(
+    ("ci", "job_user"),
+    [
+        ("github", {}),
+        ("github", {"id": 41898282, "type": "Bot"}),
+        # Forgejo and Gitea tell no type.
+        ("github", {"id": -2}),
+        ("gitlab", {}),
+    ],
+)
+def test_a_comment_of_somebody_else_is_not_taken_for_ours(
+    tmp_path: Path, forge: Forge, ci: str, job_user: dict[str, Any]
+) -> None:
+    """Its author could write over the plan again, after the job and before the review."""
+    forge.comments = {1: "<!-- owc-deploy plan -->\nnothing changes"}
+    forge.others, forge.job_user = {1}, job_user
+    place = Place(tmp_path, forge, ci)
+    for _ in range(2):
+        runner = place.github("plan", "pull_request") if ci == "github" else place.gitlab("plan")
+        assert not runner.failed, runner.said
+        assert forge.comments == {
+            1: "<!-- owc-deploy plan -->\nnothing changes",
+            2: "<!-- owc-deploy plan -->\n### the plan\n",
+        }
+
+
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
 def test_a_forge_that_refuses_is_said(tmp_path: Path, forge: Forge, ci: str) -> None:
     forge.status = 403
@@ -555,7 +581,7 @@ def test_gitlab_shows_the_plan_and_shows_the_next_in_its_place(
     runner = place.gitlab("plan")
     assert runner.results["script"].returncode == 1
     assert forge.comments == {1: "<!-- owc-deploy plan -->\n### the plan\n"}
-    assert [method for method, _ in forge.asked] == ["GET", "POST", "GET", "PUT"]
+    assert [method for method, _ in forge.asked] == ["GET", "GET", "POST", "GET", "GET", "PUT"]
     assert forge.asked[-1][1] == "/projects/12/merge_requests/7/notes/1"
     assert forge.tokens == {TOKEN}
     forge.asked.clear()
