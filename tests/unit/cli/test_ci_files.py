@@ -206,6 +206,7 @@ exit "${{code:-0}}"
         assert run(["init", "--ci", ci, str(self.fleet)]) == 0
         (self.fleet / "known_hosts").write_text("web1 ssh-ed25519 AAAA\n")
         self.git("init", "--quiet", "--initial-branch=main")
+        self.git("remote", "add", "origin", str(self.fleet))
         self.commit()
 
     def git(self, *arguments: str) -> str:
@@ -244,12 +245,13 @@ exit "${{code:-0}}"
         values: Mapping[str, str] | None = None,
         server: str = "",
         cancelling: Cancelling | None = None,
+        commit: str = "HEAD",
     ) -> Runner:
         environment = {
             **self.environment,
             "GITHUB_SERVER_URL": server or f"file://{self.root}/origin",
             "GITHUB_REPOSITORY": "owc/fleet",
-            "GITHUB_SHA": self.git("rev-parse", "HEAD"),
+            "GITHUB_SHA": self.git("rev-parse", commit),
             "GITHUB_API_URL": self.forge.address,
             "RUNNER_TEMP": str(self.root / "temp"),
         }
@@ -259,7 +261,8 @@ exit "${{code:-0}}"
             "secrets.OWC_SSH_KEY": "PRIVATE",
             **(values or {}),
         }
-        runner = Runner(self.work, environment, known, conditions(event), cancelling=cancelling)
+        true = conditions(event, known.get("inputs.order", ""))
+        runner = Runner(self.work, environment, known, true, cancelling=cancelling)
         return runner.run(github_steps(GITHUB, job), skip={"Install owc-deploy"})
 
     def gitlab(
@@ -267,6 +270,7 @@ exit "${{code:-0}}"
         job: str,
         more: Mapping[str, str] | None = None,
         cancelling: Cancelling | None = None,
+        commit: str = "HEAD",
     ) -> Runner:
         key = self.root / "variable"
         key.write_text("PRIVATE")
@@ -276,6 +280,8 @@ exit "${{code:-0}}"
             **self.environment,
             "CI_PROJECT_DIR": str(self.work),
             "CI_PROJECT_ID": "12",
+            "CI_COMMIT_BRANCH": "main",
+            "CI_COMMIT_SHA": self.git("rev-parse", commit),
             "CI_MERGE_REQUEST_IID": "7",
             "CI_API_V4_URL": self.forge.address,
             "OWC_SSH_KEY": str(key),
@@ -478,6 +484,28 @@ def test_a_merge_starts_and_the_clock_goes_on(
     assert place.called == called, runner.said
     assert runner.failed is failed
     assert not (place.home / ".ssh" / "id_ed25519").exists()
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+@pytest.mark.parametrize("order", ["", "emergency", "pause"])
+def test_a_job_of_before_that_is_run_again_brings_nothing_back(
+    tmp_path: Path, forge: Forge, ci: str, order: str
+) -> None:
+    """An order that stops something comes through, whatever was merged meanwhile."""
+    place = Place(tmp_path, forge, ci)
+    place.commit()
+    with git_server(tmp_path / "origin", TOKEN) as server:
+        if ci == "github":
+            event, given = ("workflow_dispatch" if order else "push"), {"inputs.order": order}
+            runner = place.github("rollout", event, given, server, commit="HEAD~1")
+        else:
+            given = {"OWC_ORDER": order} if order else {}
+            runner = place.gitlab("order" if order else "start", given, commit="HEAD~1")
+    assert runner.failed is (order != "pause"), runner.said
+    assert place.called == (["rollout pause --reason="] if order == "pause" else [])
+    newest = place.git("rev-parse", "HEAD")
+    assert (f"main is at {newest} by now" in runner.said) is (order != "pause")
+    assert TOKEN not in runner.said
 
 
 # Text that a shell or an option parser could take for more than text.
