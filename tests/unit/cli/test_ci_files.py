@@ -130,7 +130,11 @@ def test_github_jobs_have_the_least_they_need() -> None:
     assert secret == {"plan", "rollout"}
     assert "head.repo.full_name == github.repository" in jobs["plan"]["if"]
     assert "refs/heads/main" in jobs["rollout"]["if"]
-    assert {jobs[name]["environment"] for name in secret} == {"owc-plan", "owc-rollout"}
+    orders = "github.event_name == 'workflow_dispatch' && 'owc-order'"
+    assert [jobs[name]["environment"] for name in ("plan", "rollout")] == [
+        "owc-plan",
+        f"${{{{ {orders} || 'owc-rollout' }}}}",
+    ]
 
 
 def test_a_rollout_is_never_stopped_half_way_and_runs_once() -> None:
@@ -139,9 +143,14 @@ def test_a_rollout_is_never_stopped_half_way_and_runs_once() -> None:
     jobs = gitlab_jobs(GITLAB)
     assert {jobs[name]["resource_group"] for name in ("start", "resume")} == {"owc-deploy"}
     changing = ("start", "resume", "order")
-    # Only a start is a deployment, of which GitLab refuses those that a newer one overtook.
-    actions = {name: jobs[name]["environment"].get("action") for name in changing}
-    assert actions == {"start": None, "resume": "verify", "order": "verify"}
+    # Of deployments to one environment, which alone ask for approval, GitLab refuses those that a
+    # newer one overtook.
+    environments = {name: jobs[name]["environment"] for name in changing}
+    assert environments == {
+        "start": {"name": "owc-rollout"},
+        "resume": {"name": "owc-rollout", "action": "verify"},
+        "order": {"name": "owc-order"},
+    }
     assert gitlab_document(GITLAB)["default"]["interruptible"] is False
     assert "OWC_SSH_KEY" not in str(jobs["validate"])
 
