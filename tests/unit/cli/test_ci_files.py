@@ -519,17 +519,18 @@ def test_a_job_of_before_that_is_run_again_brings_nothing_back(
 
 # Text that a shell or an option parser could take for more than text.
 WHY = "--yes $(id) `id` \"it\" 'leaks'"
+WHICH = ["--", "20261127T090000Z-1"]
 ORDERS: list[tuple[str, list[str]]] = [
-    ("status", ["rollout", "status"]),
+    ("status", ["rollout", "status", *WHICH]),
     ("provision", ["provision", f"--reason={WHY}", "--yes"]),
-    ("pause", ["rollout", "pause", f"--reason={WHY}"]),
-    ("resume", ["rollout", "resume", f"--reason={WHY}", "--yes"]),
+    ("pause", ["rollout", "pause", f"--reason={WHY}", *WHICH]),
+    ("resume", ["rollout", "resume", f"--reason={WHY}", "--yes", *WHICH]),
     (
         "accept-failures",
-        ["rollout", "resume", "--accept-failures", f"--reason={WHY}", "--yes"],
+        ["rollout", "resume", "--accept-failures", f"--reason={WHY}", "--yes", *WHICH],
     ),
-    ("retry", ["rollout", "retry", f"--reason={WHY}", "--yes"]),
-    ("abort", ["rollout", "abort", "--undo-since=canary", f"--reason={WHY}", "--yes"]),
+    ("retry", ["rollout", "retry", "--site=--all $(id)", f"--reason={WHY}", "--yes", *WHICH]),
+    ("abort", ["rollout", "abort", "--undo-since=canary", f"--reason={WHY}", "--yes", *WHICH]),
     (
         "emergency",
         [
@@ -537,7 +538,17 @@ ORDERS: list[tuple[str, list[str]]] = [
             *(f"--reason={WHY}", "--yes"),
         ],
     ),
+    ("rollback", ["rollback", f"--reason={WHY}", "--yes", "--", "--all $(id)"]),
+    ("decommission", ["apply", "--decommission=--all $(id)", f"--reason={WHY}", "--yes"]),
+    ("mitigate", ["mitigate", "apply", f"--reason={WHY}", "--", "--all $(id)"]),
 ]
+# The same, where neither a rollout nor a site is named.
+BRIEF = {
+    order: [word for word in called if not word.startswith("--site=")][
+        : -2 if "--" in called else None
+    ]
+    for order, called in ORDERS
+}
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
@@ -549,21 +560,47 @@ def test_a_person_orders_the_rest(
     place = Place(tmp_path, forge, ci)
     place.end_with(6)
     given = {"order": order, "reason": WHY, "ring": "canary", "approved_by": "Bo"}
-    if ci == "github":
-        values = {f"inputs.{name}": value for name, value in given.items()}
-        runner = place.github("rollout", "workflow_dispatch", values)
-    else:
-        more = {f"OWC_{name.upper()}": value for name, value in given.items()}
-        runner = place.gitlab("order", more)
+    runner = ordered(place, ci, given | {"rollout": WHICH[1], "site": "--all $(id)"})
     assert place.called == [" ".join(called)], runner.said
     assert runner.failed
     assert not (place.home / ".ssh" / "id_ed25519").exists()
+
+
+def ordered(place: Place, ci: str, given: Mapping[str, str]) -> Runner:
+    """Run the job that does what was filled in."""
+    if ci == "github":
+        values = {f"inputs.{name}": value for name, value in given.items()}
+        return place.github("rollout", "workflow_dispatch", values)
+    return place.gitlab("order", {f"OWC_{name.upper()}": value for name, value in given.items()})
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_an_order_without_a_site_is_never_for_one_that_is_not_named(
+    tmp_path: Path, forge: Forge, ci: str
+) -> None:
+    place = Place(tmp_path, forge, ci)
+    for order in ("rollback", "decommission"):
+        runner = ordered(place, ci, {"order": order, "reason": WHY, "site": ""})
+        assert runner.failed
+        assert f"The order {order} is for one site: name it" in runner.said
+    assert place.called == []
+
+
+@pytest.mark.parametrize("order", ["status", "pause", "resume", "retry", "abort", "mitigate"])
+def test_an_order_need_not_name_a_rollout(tmp_path: Path, forge: Forge, order: str) -> None:
+    """`mitigate` closes on all sites what is written for them."""
+    is_command(BRIEF[order])
+    place = Place(tmp_path, forge, "gitlab")
+    runner = ordered(place, "gitlab", {"order": order, "reason": WHY, "ring": "canary"})
+    assert place.called == [" ".join(BRIEF[order])], runner.said
 
 
 def test_every_order_can_be_chosen_and_no_other(tmp_path: Path, forge: Forge) -> None:
     orders = [order for order, _ in ORDERS]
     github = github_document(GITHUB)["on"]["workflow_dispatch"]["inputs"]["order"]
     assert github["options"] == orders
+    # GitHub once took ten at the most.
+    assert len(github_document(GITHUB)["on"]["workflow_dispatch"]["inputs"]) <= 7
     gitlab = gitlab_document(GITLAB)["variables"]["OWC_ORDER"]
     assert gitlab["options"] == [gitlab["value"], *orders]
     place = Place(tmp_path, forge, "gitlab")
