@@ -48,7 +48,7 @@ def found(problem: dict[str, Any]) -> dict[str, Any]:
         ("ring-checked", found({}), None, ""),
         ("ring-checked", found(ended("failed")), "site-failed", "altena: failed: why"),
         ("ring-checked", found(ended("unreachable", attempt=2)), None, ""),
-        ("ring-ended", {"ring": "canary"}, "ring-ended", "ring canary is good"),
+        ("ring-ended", {"ring": "canary"}, "ring-ended", "ring canary has ended"),
         ("rollout-paused", {"why": "lunch"}, "rollout-paused", "lunch"),
         ("rollout-halted", {"why": "budget"}, "rollout-halted", "budget"),
         ("rollout-aborted", {"why": "no"}, "rollout-aborted", "no"),
