@@ -35,7 +35,7 @@ from owc_deploy.rollout.models import Emergency, Rollout
 from owc_deploy.rollout.names import LOCKS_DOCUMENT
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.rollout.rings import documents_sha256, rollout_rings
-from owc_deploy.rollout.supersede import soaking
+from owc_deploy.rollout.supersede import left_behind, soaking
 from owc_deploy.store import open_fleet_store
 
 # Sites of a plan to which a rollout has nothing to do.
@@ -140,8 +140,10 @@ def start_command(
         _tell_left_out(plan)
         begins = Beginning(session.fleet, store, aim, rollout, kept, renewed)
         if not begins.has_work(earlier):
-            if not rollout.rings:
-                abort_idle(session.fleet, store, earlier, aim.sites, yes=yes)
+            idle = [each for each in earlier if not left_behind(each, aim.sites)]
+            if idle and not rollout.rings:
+                confirm("Abort what is under way?", yes=yes)
+                abort_idle(session.fleet, store, idle)
             return nothing_to_do(rollout, plan, output_format)
         begins.check(earlier)
         confirm("Start this rollout?", yes=yes)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from owc_deploy.cli.rollout_walk import engine_of
 from owc_deploy.cli.tell import notifier, tell_events
-from owc_deploy.cli.view import confirm, narrate
+from owc_deploy.cli.view import narrate
 from owc_deploy.errors import UsageError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
@@ -34,22 +34,11 @@ def undoing(fleet: Fleet, store: Store, sites: frozenset[str]) -> tuple[str, ...
     return tuple(each.rollout.rollout_id for each in found if orders.is_undoing(each))
 
 
-def abort_idle(
-    fleet: Fleet,
-    store: Store,
-    superseded: Iterable[Standing],
-    sites: frozenset[str],
-    *,
-    yes: bool,
-) -> None:
-    """Abort rollouts in whose place nothing comes, and that have nothing to do beyond `sites`.
+def abort_idle(fleet: Fleet, store: Store, idle: Iterable[Standing]) -> None:
+    """Abort rollouts in whose place nothing comes.
 
     Raises UsageError, before any is aborted, when one brings sites back or was paused meanwhile.
     """
-    idle = [each for each in superseded if not left_behind(each, sites)]
-    if not idle:
-        return
-    confirm("Abort what is under way?", yes=yes)
     why = "nothing of it is to be done any more"
     current = [read(store, each.rollout.rollout_id) for each in idle]
     left = [each for each in current if not each.is_over]
