@@ -20,7 +20,7 @@ from owc_deploy.rollout.claims import RunRecords, SiteClaims, reason_of
 from owc_deploy.rollout.decide import Calendar
 from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
-from owc_deploy.rollout.models import Event, NewEvent, Rollout, Stand
+from owc_deploy.rollout.models import Event, NewEvent, Rollout, RolloutSite, Stand
 from owc_deploy.rollout.ports import Tell
 from owc_deploy.rollout.standing import Standing
 from owc_deploy.rollout.steps import Batch, LeaveRing, Note, Step, given_up, next_step, still_due
@@ -110,7 +110,7 @@ class Stint:
         written: list[tuple[Rollout, Sequence[NewEvent]]],
     ) -> Step:
         """See `advance`; what was written down is added to `written`."""
-        calendar = Calendar(fleet.settings.sla_tiers, fleet.settings.freeze_days)
+        calendar = Calendar.of(fleet)
         journal = StoreJournal(self.store, rollout_id)
         # Kept for the next time, unless this fails half-way.
         standing = self._standings.pop(rollout_id, None) or read(self.store, rollout_id)
@@ -164,6 +164,9 @@ class Stint:
             # Taking them may have been waited for.
             standing.learn(StoreJournal(self.store, rollout_id).events(after=standing.number))
             due = still_due(standing, batch)
+            if batch.doing == "change":
+                # Hours may have gone by since it was decided that they are in their window.
+                due = self._in_window(fleet, standing, due)
             if standing.workflow != workflow or not due:
                 return
             hands = ServerHands(
@@ -197,6 +200,14 @@ class Stint:
                 self.tell(f"{batch.doing} {', '.join(batch.sites)} was given up: {why}")
                 self.on_events(fleet, standing.rollout, events)
                 return
+
+    def _in_window(
+        self, fleet: Fleet, standing: Standing, sites: Sequence[RolloutSite]
+    ) -> tuple[RolloutSite, ...]:
+        """Return the sites that may be changed now; of the others it is decided anew."""
+        calendar, moment = Calendar.of(fleet), self.clock()
+        passes_over = standing.rollout.emergency is not None
+        return tuple(s for s in sites if passes_over or calendar.is_open(s.sla_tier, moment))
 
     def _take(self, claims: SiteClaims, rollout_id: str, batch: Batch) -> None:
         """Take the sites; wait where a worker that had this batch before has them still.

@@ -53,7 +53,7 @@ class TemporalEngine:
                 hint="let it end; or the same command with --take-over",
                 held=(holder,),
             )
-        decision = decide(standing, self._calendar, self.now())
+        decision = decide(standing, Calendar.of(self.fleet), self.now())
         if isinstance(decision, Stand) and not standing.is_under_way:
             # Whoever comes by every quarter of an hour leaves no trace of finding nothing to do.
             return standing, decision
@@ -88,11 +88,6 @@ class TemporalEngine:
         except (EngineError, SecretError) as error:
             return f"Temporal, as far as is known ({error.message})"
         return f"Temporal, workflow {rollout_id}" if walks else ""
-
-    @property
-    def _calendar(self) -> Calendar:
-        settings = self.fleet.settings
-        return Calendar(settings.sla_tiers, settings.freeze_days)
 
     async def _start(self, rollout: Rollout, *, take_over: bool) -> None:
         client = await connect(self.fleet)
@@ -159,7 +154,7 @@ class TemporalEngine:
         """Tell what happens until it stands still."""
         rollout_id = standing.rollout.rollout_id
         journal = StoreJournal(self.store, rollout_id)
-        calendar = self._calendar
+        calendar = Calendar.of(self.fleet)
         look = 0
         while True:
             look += 1

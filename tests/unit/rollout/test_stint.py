@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from unit.plan.examples import catalogue, fleet, lock, manifest
 from owc_deploy.catalogue.models import Catalogue
 from owc_deploy.errors import ExecutionError, LeaseHeldError
 from owc_deploy.execution.fingerprint import provision_fingerprint
-from owc_deploy.fleet.models import Fleet, Ring, RolloutLimits, Server, SiteServers
+from owc_deploy.fleet.models import Fleet, Ring, RolloutLimits, Server, SiteServers, SlaTier, Window
 from owc_deploy.rollout.checkout import CheckoutDiffersError
 from owc_deploy.rollout.claims import reason_of
 from owc_deploy.rollout.hands import GONE
@@ -410,3 +410,17 @@ def test_the_journal_is_read_once_for_a_batch(
     monkeypatch.setattr(StoreJournal, "events", counted)
     bench.worker().carry_out(ID, WALK, batch)
     assert read_after == [0, batch.after]
+
+
+# It is 9:00 UTC on a Friday.
+MORNING = SlaTier("default", "UTC", (Window(("friday",), time(8), time(9, 5)),))
+
+
+def test_a_batch_that_waited_for_a_worker_keeps_to_the_window(bench: Bench) -> None:
+    """Workers take a batch up to 15 minutes later, and try it again for up to two hours."""
+    settings = replace(bench.fleet.settings, sla_tiers={"default": MORNING})
+    bench.fleet = replace(bench.fleet, settings=settings)
+    step = bench.worker().advance(ID, WALK, "all", UnderWay())
+    bench.clock.moment += timedelta(minutes=14)
+    bench.worker().carry_out(ID, WALK, step.batches[0])
+    assert changes(bench) == 0
