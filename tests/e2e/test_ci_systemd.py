@@ -69,8 +69,10 @@ systemctl enable --quiet --now owc-deploy.timer
 class Machine(FleetDesk):
     """A fleet, and the machine that rolls it out."""
 
-    def inside(self, *command: str, check: bool = True) -> str:
-        done = self.lab.run("controller", command, become=True, check=check)
+    def inside(self, *command: str) -> str:
+        """Run a command on the machine as root and return what it printed."""
+        done = self.lab.run("controller", command, become=True, check=False)
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     def owc(self, *arguments: str) -> Any:
@@ -146,7 +148,9 @@ def machine(
         origin = f"{USER}@{lab.servers['controller'].address}:fleet.git"
         known = (lab.folder / "known_hosts").read_text()
         variables = f"export ORIGIN={origin} HOST_KEYS='{known}'\n"
-        lab.run("controller", ["bash", "-s"], become=True, text_input=variables + SET_UP)
+        set_up = variables + SET_UP
+        done = lab.run("controller", ["bash", "-s"], become=True, text_input=set_up, check=False)
+        assert done.returncode == 0, done.stderr
         yield made
     finally:
         lab_down(name)
