@@ -17,12 +17,12 @@ _PLATFORMS = tuple(f"--platform={name}_x86_64" for name in ("manylinux2014", "ma
 
 
 def make_wheels(folder: Path) -> None:
-    """Build our wheel into a folder and fetch the others beside it."""
+    """Build our wheel into a folder and fetch the others beside it, for PostgreSQL too."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = [*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(_REPOSITORY)]
     subprocess.run(build, check=True)
     wheel = next(folder.glob("owc_deploy-*.whl"))
-    fetch = [*pip, "download", *_TARGET, *_PLATFORMS, "--dest", str(folder), str(wheel)]
+    fetch = [*pip, "download", *_TARGET, *_PLATFORMS, "--dest", str(folder), f"{wheel}[postgres]"]
     subprocess.run(fetch, check=True)
 
 

@@ -139,14 +139,19 @@ class GithubRunner:
         commit: str,
         values: Mapping[str, str] | None = None,
         cancelling: Cancelling | None = None,
+        wheels: Path | None = None,
     ) -> Runner:
-        """Run a job of a commit, but for the step that installs owc-deploy."""
+        """Run a job of a commit; owc-deploy is installed from `wheels`, or is there already."""
         self.jobs += 1
+        (self.root / "github-path").unlink(missing_ok=True)
         file = self._workflow(commit)
         temporary = self.root / f"temporary-{self.jobs}"
         temporary.mkdir()
+        installing = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PYTHONPATH": ""}
         environment = {
+            **github_document(file)["env"],
             **self.variables,
+            **(installing if wheels else {}),
             "HOME": str(self.home),
             "RUNNER_TEMP": str(temporary),
             "GITHUB_SHA": commit,
@@ -161,7 +166,8 @@ class GithubRunner:
             own_machine("runner", self.home, is_thrown_away=False),
             cancelling,
         )
-        return runner.run(github_steps(file, job), skip={"Install owc-deploy"})
+        skip = () if wheels else ("Install owc-deploy",)
+        return runner.run(github_steps(file, job), skip=skip)
 
     def _workflow(self, commit: str) -> Path:
         """Return the workflow as a commit has it: GitHub itself reads that, not the runner."""
