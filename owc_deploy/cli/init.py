@@ -18,8 +18,8 @@ SCHEMAS_FOLDER = Path(".owc-deploy") / "schemas"
 _RENAMED = {"gitignore": ".gitignore", "github": ".github", "gitlab-ci.yml": ".gitlab-ci.yml"}
 # What runs a fleet by itself: folders of inventories/ci, and where in the fleet they go.
 _CI: Mapping[str, Mapping[str, str]] = {
-    "github": {"github": ".", "comment": "ci"},
-    "gitlab": {"gitlab": ".", "comment": "ci"},
+    "github": {"github": ".", "both": "ci"},
+    "gitlab": {"gitlab": ".", "both": "ci"},
     "systemd": {"systemd": "ci/systemd"},
 }
 

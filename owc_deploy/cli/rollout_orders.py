@@ -10,7 +10,7 @@ import click
 
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option
 from owc_deploy.cli.rollout_scheduled import walk_scheduled
-from owc_deploy.cli.rollout_view import print_reports
+from owc_deploy.cli.rollout_view import print_report
 from owc_deploy.cli.rollout_walk import (
     choose,
     current_report,
@@ -56,7 +56,7 @@ def pause_command(rollout_id: str, reason: str, fleet_root: Path, output_format:
     standing = read(store, chosen)
     _order(fleet, store, standing, orders.pause(standing, reason))
     engine_of(fleet, store).wake(chosen)
-    print_reports([current_report(fleet, store, read(store, chosen))], output_format)
+    print_report(current_report(fleet, store, read(store, chosen)), output_format)
     return 0
 
 
@@ -180,7 +180,7 @@ def abort_command(
         else:
             engine_of(session.fleet, store).wake(chosen)
     document = current_report(session.fleet, store, standing)
-    print_reports([document], output_format)
+    print_report(document, output_format)
     return 1 if any(word.startswith("undo-") for word in document["counts"]) else 0
 
 

@@ -17,9 +17,9 @@ from owc_deploy.cli.session import Session
 from owc_deploy.cli.view import narrate, print_error
 from owc_deploy.errors import LeaseHeldError
 from owc_deploy.fleet.models import Fleet
+from owc_deploy.rollout.checkout import moved
 from owc_deploy.rollout.journal import read
-from owc_deploy.rollout.rings import is_as_started
-from owc_deploy.rollout.standing import GOOD, Standing
+from owc_deploy.rollout.standing import Standing
 from owc_deploy.store import Store
 
 # The exit codes: one that says more about a rollout outweighs those before.
@@ -68,18 +68,8 @@ def left_alone(fleet: Fleet, standing: Standing) -> str:
     """
     if standing.state == "paused":
         return f"it was paused: {standing.why}"
-    moved = [
-        site.site
-        for site in standing.rollout.sites
-        if standing.sites[site.site].outcome not in GOOD and not is_as_started(fleet, site)
-    ]
-    if standing.state == "running" and moved:
-        named = ", ".join(moved[:5]) + (f" and {len(moved) - 5} more" if moved[5:] else "")
-        return (
-            f"the documents of {named} are not those it was started with any more;"
-            " next: owc-deploy rollout start --supersede"
-        )
-    return ""
+    differing = moved(fleet, standing)
+    return f"{differing}; next: owc-deploy rollout start --supersede" if differing else ""
 
 
 def worst(codes: Iterable[int]) -> int:

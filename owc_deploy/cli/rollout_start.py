@@ -4,70 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import closing
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from owc_deploy.catalogue.relock import relock, write_lock
+from owc_deploy.catalogue.relock import write_lock
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
-from owc_deploy.cli.rollout_supersede import abort, in_the_way, tell_aborted, undoing
+from owc_deploy.cli.rollout_supersede import (
+    abort_idle,
+    in_the_way,
+    tell_aborted,
+    tell_left_behind,
+    undoing,
+)
 from owc_deploy.cli.rollout_view import sites_in
 from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
-from owc_deploy.cli.session import Session, now, open_session, operator
+from owc_deploy.cli.rollout_wish import Wish, aim_of, relocked
+from owc_deploy.cli.session import now, open_session, operator
 from owc_deploy.cli.tell import job_link, notifier, rollout_notice
-from owc_deploy.cli.update import narrate_relocked
 from owc_deploy.cli.view import confirm, narrate
-from owc_deploy.errors import LockRefusedError, UsageError
+from owc_deploy.errors import UsageError
 from owc_deploy.execution.jobs import new_transaction_id
-from owc_deploy.fleet.models import Fleet, Lock
-from owc_deploy.plan.document import plan_from_text
+from owc_deploy.fleet.load import load_fleet
+from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import Plan
-from owc_deploy.rollout import aims, orders
+from owc_deploy.rollout import orders
 from owc_deploy.rollout.aims import Aim
-from owc_deploy.rollout.apply import RELEASING, check_plan
 from owc_deploy.rollout.journal import begin, refuse_taken
 from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
 from owc_deploy.rollout.names import LOCKS_DOCUMENT
 from owc_deploy.rollout.observe import check_sites
-from owc_deploy.rollout.rings import rollout_rings
+from owc_deploy.rollout.rings import documents_sha256, rollout_rings
 from owc_deploy.rollout.supersede import soaking, soaks_kept
-from owc_deploy.store import Store, open_fleet_store
+from owc_deploy.store import open_fleet_store
 
 # Sites of a plan to which a rollout has nothing to do.
 _LEFT_ALONE = frozenset({"none", "held", "decommission"})
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What was asked for on the command line."""
-
-    block: str | None = None
-    version: str = "*"
-    withdrawn: str | None = None
-    advisory: str | None = None
-    plan_file: Path | None = None
-
-    def check(self, sites: tuple[str, ...]) -> None:
-        """Raise UsageError for what cannot be meant, or not together.
-
-        An empty word is what a CI variable that is not set leaves: it must not mean everything.
-        """
-        given = [self.block, self.withdrawn, self.advisory, self.plan_file]
-        if sum(each is not None for each in given) > 1:
-            raise UsageError("give one of --block, --withdrawn, --advisory and --plan")
-        if "" in given:
-            raise UsageError(
-                "--block, --withdrawn and --advisory want a name, not an empty word",
-                hint="leave the option out for whatever manifests and locks say",
-            )
-        if self.version != "*" and not self.block:
-            raise UsageError("--version says which releases of --block", hint="add --block NAME")
-        if self.plan_file is not None and sites:
-            raise UsageError("a saved plan names its sites itself")
 
 
 @click.command(
@@ -152,8 +127,9 @@ def start_command(
     session = open_session(fleet_root)
     with closing(session.executor):
         store = open_fleet_store(session.fleet)
-        aim = _aim(session, store, wish, check_sites(session.fleet, sites))
-        session, aim, renewed = _relocked(session, aim, skip_refused=skip_refused)
+        asked_for = session.fleet
+        aim = aim_of(session, store, wish, check_sites(session.fleet, sites))
+        session, aim, renewed = relocked(session, aim, skip_refused=skip_refused)
         if supersede:
             for each in undoing(session.fleet, store, aim.sites):
                 confirm(f"Undo rollout {each} first?", yes=yes)
@@ -167,22 +143,22 @@ def start_command(
             print_plan(plan)
             _print_rings(rollout)
         _tell_left_out(plan)
-        if not rollout.rings and not earlier:
-            return nothing_to_do(rollout, plan, output_format)
-        confirm("Start this rollout?" if rollout.rings else "Abort what is under way?", yes=yes)
         if not rollout.rings:
-            abort(session.fleet, store, earlier, "nothing of it is to be done any more")
+            abort_idle(session.fleet, store, earlier, aim.sites, yes=yes)
             return nothing_to_do(rollout, plan, output_format)
+        tell_left_behind(earlier, aim.sites)
+        confirm("Start this rollout?", yes=yes)
         # One at a time: whoever may not begin must not write locks either.
         with store.claim(
             LOCKS_DOCUMENT, reason="a rollout begins", take_over=take_over, narrate=narrate
         ):
-            why = f"superseded by {rollout.rollout_id}"
+            _require_unmoved(asked_for, load_fleet(fleet_root), rollout)
             if supersede:
                 # They went on while somebody was asked.
                 earlier = in_the_way(session.fleet, store, aim.sites)
             else:
                 refuse_taken(store, rollout)
+            why = f"superseded by {rollout.rollout_id}"
             ending = {one.rollout.rollout_id: orders.supersede(one, why) for one in earlier}
             soaks = {site: one for site, one in soaking(earlier).items() if site in kept}
             for lock in renewed:
@@ -217,65 +193,26 @@ def _emergency(*, emergency: bool, reason: str, approved_by: str) -> Emergency |
             "an emergency passes over windows: it needs a reason and a second person",
             hint='--emergency --reason "why" --approved-by "name of a colleague"',
         )
-    names = (name.strip().partition("@")[0].casefold() for name in (approved_by, operator()))
-    if len(set(names)) == 1:
+    approver = approved_by.strip().partition("@")[0].casefold()
+    if approver in {part.partition("@")[0].casefold() for part in operator().split(" via ")}:
         raise UsageError("a second person has to agree: --approved-by names yourself")
     return Emergency(reason.strip(), approved_by.strip())
 
 
-def _aim(session: Session, store: Store, wish: Wish, named: frozenset[str]) -> Aim:
-    fleet, catalogue = session.fleet, session.catalogue
-    if wish.plan_file is not None:
-        plan = plan_from_text(wish.plan_file.read_text(encoding="utf-8"))
-        check_plan(fleet, catalogue, plan)
-        sites = frozenset(site.site for site in plan.sites if site.action in RELEASING)
-        if not sites:
-            # No names at all would mean every site.
-            raise UsageError(
-                f"the plan {plan.plan_id[:12]} releases nothing on any site",
-                hint="owc-deploy plan --out FILE",
-            )
-        return Aim(f"the plan {plan.plan_id[:12]}", sites, catalogue)
-    if wish.block:
-        return aims.to_block(fleet, catalogue, named, wish.block, wish.version)
-    if wish.withdrawn:
-        return aims.off_withdrawn(fleet, catalogue, named, wish.withdrawn)
-    if wish.advisory:
-        return aims.off_advisory(fleet, catalogue, named, wish.advisory, store.findings.all())
-    return aims.to_locks(fleet, catalogue, named)
-
-
-def _relocked(
-    session: Session, aim: Aim, *, skip_refused: bool
-) -> tuple[Session, Aim, tuple[Lock, ...]]:
-    """Return the session as if the locks were renewed, without those refused, and the new locks.
-
-    Raises LockRefusedError when a lock was refused and that is not to be passed over.
-    """
-    if not aim.blocks:
-        return session, aim, ()
-    results = relock(session.fleet, aim.catalogue, sorted(aim.sites), only=aim.blocks)
-    for result in results:
-        narrate_relocked(result)
-    refused = frozenset(result.site for result in results if result.lock is None)
-    older = {result.site: aim.going_back(result.changes) for result in results}
-    for site, changes in older.items():
-        for change in changes:
-            narrate(f"{site}: {change.name} would go back; it stays at {change.before}")
-    refused |= {site for site, changes in older.items() if changes}
-    if refused and (not skip_refused or refused == aim.sites):
-        raise LockRefusedError(
-            f"{len(refused)} of {len(aim.sites)} locks were refused: {', '.join(sorted(refused))}",
-            context="nothing was changed",
-            hint="change these manifests, or the same command with --skip-refused",
+def _require_unmoved(before: Fleet, now_there: Fleet, rollout: Rollout) -> None:
+    """Raise UsageError where somebody changed documents between the plan and the answer to it."""
+    moved = [
+        site.site
+        for site in rollout.sites
+        if site.site not in now_there.manifests
+        or documents_sha256(before, site.site) != documents_sha256(now_there, site.site)
+    ]
+    if moved:
+        raise UsageError(
+            f"the manifest or lock of {', '.join(moved)} changed meanwhile",
+            context="nothing was begun",
+            hint="the same command again, which plans anew",
         )
-    results = tuple(result for result in results if result.site not in refused)
-    locks = {result.site: result.lock for result in results if result.lock is not None}
-    fleet = replace(session.fleet, locks={**session.fleet.locks, **locks})
-    renewed = tuple(
-        result.lock for result in results if result.lock is not None and not result.is_written
-    )
-    return replace(session, fleet=fleet), replace(aim, sites=aim.sites - refused), renewed
 
 
 def _rollout(

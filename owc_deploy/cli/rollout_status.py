@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from owc_deploy.cli.options import ci_format_option, fleet_option, format_option
-from owc_deploy.cli.rollout_view import event_line, print_reports
+from owc_deploy.cli.rollout_view import event_line, print_report
 from owc_deploy.cli.rollout_walk import EXIT_HALTED, choose, current_report
 from owc_deploy.cli.view import print_json, print_table
 from owc_deploy.fleet.load import load_fleet
@@ -45,7 +45,7 @@ def status_command(rollout_id: str, fleet_root: Path, output_format: str) -> int
     unfinished = store.rollouts.identifiers(unfinished=True)
     chosen = rollout_id or (newest[0] if newest and not unfinished else choose(store, ""))
     standing = read(store, chosen)
-    print_reports([current_report(fleet, store, standing)], output_format)
+    print_report(current_report(fleet, store, standing), output_format)
     return _exit_code(standing.state)
 
 
@@ -80,7 +80,7 @@ def watch_command(rollout_id: str, fleet_root: Path) -> int:
         standing = read(store, chosen)
         document = current_report(fleet, store, standing)
         if document["state"] in _AT_REST and standing.number == seen:
-            print_reports([document], "human")
+            print_report(document, "human")
             return _exit_code(standing.state)
         time.sleep(_POLL_SECONDS)
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from owc_deploy.cli.rollout_walk import engine_of
 from owc_deploy.cli.tell import notifier, tell_events
-from owc_deploy.cli.view import narrate
+from owc_deploy.cli.view import confirm, narrate
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
 from owc_deploy.rollout.journal import StoreJournal, read
 from owc_deploy.rollout.models import NewEvent
 from owc_deploy.rollout.standing import Standing
-from owc_deploy.rollout.supersede import overlapping
+from owc_deploy.rollout.supersede import left_behind, overlapping
 from owc_deploy.store import Store
 
 
@@ -33,12 +33,24 @@ def undoing(fleet: Fleet, store: Store, sites: frozenset[str]) -> tuple[str, ...
     return tuple(each.rollout.rollout_id for each in found if orders.is_undoing(each))
 
 
-def abort(fleet: Fleet, store: Store, superseded: Iterable[Standing], why: str) -> None:
-    """Abort rollouts in whose place nothing comes.
+def abort_idle(
+    fleet: Fleet,
+    store: Store,
+    superseded: Iterable[Standing],
+    sites: frozenset[str],
+    *,
+    yes: bool,
+) -> None:
+    """Abort rollouts in whose place nothing comes, and that have nothing to do beyond `sites`.
 
     Raises UsageError, before any is aborted, when one brings sites back or was paused meanwhile.
     """
-    current = [read(store, each.rollout.rollout_id) for each in superseded]
+    idle = [each for each in superseded if not left_behind(each, sites)]
+    if not idle:
+        return
+    confirm("Abort what is under way?", yes=yes)
+    why = "nothing of it is to be done any more"
+    current = [read(store, each.rollout.rollout_id) for each in idle]
     left = [each for each in current if not each.is_over]
     ending = {each.rollout.rollout_id: orders.supersede(each, why) for each in left}
     for rollout_id, events in ending.items():
@@ -59,6 +71,18 @@ def tell_aborted(
         tell_events(notifier(fleet), standing.rollout, ending[rollout_id])
         engine_of(fleet, store).wake(rollout_id)
         narrate(f"rollout {rollout_id} is aborted: {why}")
+
+
+def tell_left_behind(superseded: Iterable[Standing], sites: frozenset[str]) -> None:
+    """Say which sites nobody rolls out to any more once `sites` take the place of rollouts."""
+    for standing in superseded:
+        left = left_behind(standing, sites)
+        if left:
+            named = ", ".join(left[:5]) + (f" and {len(left) - 5} more" if left[5:] else "")
+            narrate(
+                f"rollout {standing.rollout.rollout_id} would end without {named};"
+                " afterwards: owc-deploy rollout start"
+            )
 
 
 def _overlapping(fleet: Fleet, store: Store, sites: frozenset[str]) -> tuple[Standing, ...]:

@@ -25,12 +25,18 @@ _COLOURS = {
 _QUIET = frozenset({"ok", "changed", "pending"})
 
 
+def print_report(document: Mapping[str, Any], output_format: str) -> None:
+    """Print a rollout in the form that was asked for."""
+    if output_format == "json":
+        print_json(dict(document))
+    else:
+        print_reports([document], output_format)
+
+
 def print_reports(documents: Sequence[Mapping[str, Any]], output_format: str) -> None:
-    """Print rollouts in the form that was asked for; to programs one document, however many."""
+    """Print any number of rollouts in the form that was asked for; to programs one document."""
     rows = tuple(row for document in documents for row in rows_of_rollout(document))
-    if output_format == "json" and len(documents) == 1:
-        print_json(dict(documents[0]))
-    elif output_format == "json":
+    if output_format == "json":
         print_json({"schema_version": SCHEMA_VERSION, "rollouts": list(documents)})
     elif output_format == "junit":
         click.echo(junit("rollout", rows))
@@ -39,10 +45,10 @@ def print_reports(documents: Sequence[Mapping[str, Any]], output_format: str) ->
         click.echo(outcomes_markdown(f"Rollout {words or 'none'}", rows), nl=False)
     else:
         for document in documents:
-            print_report(document)
+            _print_for_people(document)
 
 
-def print_report(document: Mapping[str, Any]) -> None:
+def _print_for_people(document: Mapping[str, Any]) -> None:
     """Print a rollout's state, a line for each ring, and every site that is not simply good."""
     state = document["state"]
     coloured = click.style(state, fg=_COLOURS.get(state, "red"), bold=True)

@@ -12,16 +12,17 @@ from typing import Any
 import click
 
 from owc_deploy.cli.options import Function
-from owc_deploy.cli.rollout_view import print_reports
+from owc_deploy.cli.rollout_documents import Documents, calendar_of
+from owc_deploy.cli.rollout_view import print_report
 from owc_deploy.cli.session import Session, now, progress
 from owc_deploy.cli.tell import TellingJournal, notifier
 from owc_deploy.cli.view import can_ask, narrate, plain
-from owc_deploy.errors import LeaseHeldError, UsageError
+from owc_deploy.errors import DocumentsInvalidError, LeaseHeldError, UsageError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import Plan
 from owc_deploy.plan.windows import HORIZON
 from owc_deploy.rollout.claims import RunRecords, SiteClaims, reason_of
-from owc_deploy.rollout.decide import Calendar, decide
+from owc_deploy.rollout.decide import decide
 from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
 from owc_deploy.rollout.models import NewEvent, Rollout, Stand, Wait
@@ -139,6 +140,7 @@ def _walk_here(
                 tell=lambda text: narrate(plain(text)),
                 on_progress=on_progress,
             )
+            documents = Documents(tools, standing, hands)
             try:
                 stopped = walk(
                     standing,
@@ -148,10 +150,14 @@ def _walk_here(
                     SystemClock(),
                     patience=patience,
                     require=claim.require,
+                    read_again=documents.read_again,
                     tell=lambda text: narrate(plain(text)),
                 )
             except KeyboardInterrupt:
                 narrate(f"interrupted; next: owc-deploy rollout resume {rollout_id}")
+                raise
+            except DocumentsInvalidError:
+                narrate(f"mend this, and then: owc-deploy rollout resume {rollout_id}")
                 raise
     return standing, stopped
 
@@ -193,7 +199,7 @@ def finish(
     detailed: bool,
 ) -> int:
     """Say how a rollout stopped, and return the exit code."""
-    print_reports([current_report(fleet, store, standing)], output_format)
+    print_report(current_report(fleet, store, standing), output_format)
     return exit_code(standing, stopped, detailed=detailed)
 
 
@@ -212,7 +218,7 @@ def nothing_to_do(rollout: Rollout, plan: Plan, output_format: str) -> int:
     if output_format != "human":
         # It has no sites, and is not written down.
         standing = Standing(replace(rollout, rollout_id=""), state="done", is_over=True)
-        print_reports([report(standing, Stand("done", ""), "")], output_format)
+        print_report(report(standing, Stand("done", ""), ""), output_format)
     return 1 if plan.is_incomplete else 0
 
 
@@ -220,11 +226,6 @@ def telling_journal(fleet: Fleet, store: Store, rollout: Rollout) -> TellingJour
     """Return a rollout's journal, which tells the fleet's channels too."""
     journal = StoreJournal(store, rollout.rollout_id)
     return TellingJournal(journal, rollout, notifier(fleet))
-
-
-def calendar_of(fleet: Fleet) -> Calendar:
-    """Return when the sites of a fleet may be changed."""
-    return Calendar(fleet.settings.sla_tiers, fleet.settings.freeze_days)
 
 
 def _tell_what_was_done(standing: Standing) -> None:
@@ -261,5 +262,7 @@ def current_report(fleet: Fleet, store: Store, standing: Standing) -> dict[str, 
     """Return how far a rollout is, and what it would do now."""
     decision = decide(standing, calendar_of(fleet), now())
     engine = engine_of(fleet, store)
-    walker = "" if standing.is_over else engine.walker(standing.rollout.rollout_id)
+    # One that was aborted is walked until what was under way has ended.
+    is_at_rest = standing.is_over and not standing.is_under_way
+    walker = "" if is_at_rest else engine.walker(standing.rollout.rollout_id)
     return report(standing, decision, walker)

@@ -70,7 +70,7 @@ def now() -> datetime:
 
 
 def operator() -> str:
-    """Return who is at work, for the history: user and machine."""
+    """Return who is at work, for the history; see `this_actor`."""
     return this_actor()
 
 

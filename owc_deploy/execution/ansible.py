@@ -184,6 +184,11 @@ class AnsibleExecutor:
         answer = self._ask(server, "access", what, site=site, login=login)
         return Sensitive(str(answer["link"]))
 
+    def use(self, fleet: Fleet) -> None:
+        """See `Executor.use`."""
+        self.close()
+        self._fleet = fleet
+
     def close(self) -> None:
         """See `Executor.close`."""
         self._held = None

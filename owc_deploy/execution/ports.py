@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from owc_deploy.fleet.models import Server
+from owc_deploy.fleet.models import Fleet, Server
 from owc_deploy.fleet.secrets import Sensitive
 from owc_deploy.plan.models import Fence, ObservedServer, SiteOutcome
 
@@ -132,6 +132,10 @@ class Executor(Protocol):
 
         With `hold` the way to them stays open for what is to follow, until `close`.
         """
+        ...
+
+    def use(self, fleet: Fleet) -> None:
+        """Go on with these documents, and give up what `hold` kept open with others."""
         ...
 
     def close(self) -> None:

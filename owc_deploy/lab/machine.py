@@ -20,6 +20,11 @@ from owc_deploy.lab.mounts import mount_points
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 _CGROUP_PARENT = "owc-lab"
+# All lab servers together count as so many ordinary processes where the processor is wanted. As one
+# they starve: two test runners beside four servers would leave each server a twelfth.
+_SHARE = 10
+# The file of a control group that holds its share, and what an ordinary one has: cgroup 2 and 1.
+_SHARES = (("cpu.weight", 100), ("cpu.shares", 1024))
 _KILL_TIMEOUT_SECONDS = 20
 _POLL_SECONDS = 0.05
 
@@ -152,6 +157,9 @@ def make_cgroups(machine: str) -> tuple[Path, ...]:
         parent = hierarchy / _CGROUP_PARENT
         group = parent / machine
         group.mkdir(parents=True, exist_ok=True)
+        for name, ordinary in _SHARES:
+            if (parent / name).is_file():
+                (parent / name).write_text(str(_SHARE * ordinary), encoding="ascii")
         if hierarchy.name == "cpuset":
             # A new group of this hierarchy takes no process until it has processors and memory.
             for path in (parent, group):

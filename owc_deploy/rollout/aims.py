@@ -130,11 +130,26 @@ def off_advisory(
         for artefact in fleet.locks[site].artefacts
         if has_it(artefact.name, artefact.version)
     )
-    narrowed = catalogue
-    for block in sorted(blocks):
-        _require_listed(catalogue, block)
-        narrowed = _without(narrowed, block, lambda r, b=block: has_it(b, r.version))  # type: ignore[misc]
-    return Aim(f"the fix of {advisory} in {', '.join(sorted(blocks))}", concerned, narrowed, blocks)
+    narrowed, fixed = catalogue, set()
+    for block in blocks & catalogue.blocks.keys():
+        without = _without(catalogue, block, lambda r, b=block: has_it(b, r.version))  # type: ignore[misc]
+        if without.blocks[block].releases:
+            narrowed = replace(narrowed, blocks={**narrowed.blocks, block: without.blocks[block]})
+            fixed.add(block)
+    unfixed = ", ".join(sorted(blocks - fixed))
+    if not fixed:
+        raise UsageError(
+            f"the catalogue has no release of {unfixed} without {advisory}",
+            hint=f"owc-deploy mitigate add --block {min(blocks)} --advisory {advisory}"
+            ' --reason "..." closes it until there is one',
+        )
+    cause = f"the fix of {advisory} in {', '.join(sorted(fixed))}"
+    return Aim(
+        f"{cause}; there is none yet in {unfixed}" if unfixed else cause,
+        _sites_with(fleet, concerned, lambda a: a.name in fixed and has_it(a.name, a.version)),
+        narrowed,
+        frozenset(fixed),
+    )
 
 
 def _sites_with(

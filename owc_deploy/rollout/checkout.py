@@ -1,4 +1,4 @@
-"""A worker's own checkout of the fleet, read again whenever its files changed."""
+"""A checkout of the fleet that others change, read again whenever its files did."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout.models import RolloutSite
 from owc_deploy.rollout.ports import Tell
-from owc_deploy.rollout.rings import documents_sha256
+from owc_deploy.rollout.rings import documents_sha256, is_as_started
+from owc_deploy.rollout.standing import GOOD, Standing
 
 # A signed catalogue is asked for what is new so often.
 _CATALOGUE_SECONDS = 600.0
@@ -71,6 +72,22 @@ class Checkout:
                 state = frozenset(_states([fleet.settings.catalogue / CATALOGUE_FILE]))
                 known = self._catalogue = (state, self._clock(), found.catalogue)
             return known[2]
+
+
+def moved(fleet: Fleet, standing: Standing) -> str:
+    """Say which sites' documents are not those that their rollout was started with, `""` for none.
+
+    Those that are as the rollout wants them do not count.
+    """
+    names = [
+        site.site
+        for site in standing.rollout.sites
+        if standing.sites[site.site].outcome not in GOOD and not is_as_started(fleet, site)
+    ]
+    if standing.state != "running" or not names:
+        return ""
+    named = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if names[5:] else "")
+    return f"the documents of {named} are not those it was started with any more"
 
 
 def _states(paths: Iterable[Path]) -> Iterator[tuple[str, int, int]]:

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 from typing import Any
 
-from owc_deploy.rollout.models import Decision, RolloutRing, Stand, Wait
+from owc_deploy.rollout.models import Decision, RolloutRing, RolloutSite, Stand, Wait
 from owc_deploy.rollout.standing import GOOD, SiteStanding, Standing
 
 SCHEMA_VERSION = 1
@@ -28,6 +28,8 @@ def report(standing: Standing, decision: Decision, walked_by: str) -> dict[str, 
         state = "waiting" if wait else "interrupted"
     if state in {"halted", "aborted"} and not isinstance(decision, Stand) and not walked_by:
         state = "interrupted"
+    # Nobody will look any more what became of it.
+    rings = [_ring(ring, standing, is_lost=left and standing.is_over) for ring in rollout.rings]
     return {
         "schema_version": SCHEMA_VERSION,
         "rollout_id": rollout.rollout_id,
@@ -45,12 +47,12 @@ def report(standing: Standing, decision: Decision, walked_by: str) -> dict[str, 
         "why": wait.why if wait else standing.why,
         "waits_until": _text(wait.until) if wait else None,
         "walked_by": walked_by,
-        "counts": dict(Counter(word_of(site) for site in standing.sites.values())),
-        "rings": [_ring(ring, standing) for ring in rollout.rings],
+        "counts": dict(Counter(site["outcome"] for ring in rings for site in ring["sites"])),
+        "rings": rings,
     }
 
 
-def _ring(ring: RolloutRing, standing: Standing) -> dict[str, Any]:
+def _ring(ring: RolloutRing, standing: Standing, *, is_lost: bool) -> dict[str, Any]:
     state = standing.rings[ring.name]
     failing = standing.failing(ring)
     return {
@@ -64,7 +66,12 @@ def _ring(ring: RolloutRing, standing: Standing) -> dict[str, Any]:
         },
         "failing": {kind: len(sites) for kind, sites in failing.items()},
         "sites": [
-            {"site": site.site, "server": site.server, **_site(standing.sites[site.site])}
+            {
+                "site": site.site,
+                "server": site.server,
+                **_site(standing.sites[site.site]),
+                **_correction(site, ring, standing, is_lost=is_lost),
+            }
             for site in ring.sites
         ],
     }
@@ -79,6 +86,23 @@ def _site(site: SiteStanding) -> dict[str, Any]:
         "attempts": site.attempts,
         "is_accepted": site.is_accepted,
     }
+
+
+def _correction(
+    site: RolloutSite, ring: RolloutRing, standing: Standing, *, is_lost: bool
+) -> dict[str, Any]:
+    """Return what is to be said of a site instead of what became of it last, often nothing."""
+    state = standing.sites[site.site]
+    if is_lost and state.is_under_way:
+        words = f"its controller was cut off; next: owc-deploy status {site.site}"
+        return {"outcome": "inconclusive", "message": words}
+    if ring.name in standing.undo_rings and state.may_have_changed and not state.before:
+        words = (
+            "the rollout created it, so it has nothing to go back to;"
+            f" next: owc-deploy apply --decommission {site.site}, or leave it"
+        )
+        return {"outcome": "undo-not-attempted", "message": words}
+    return {}
 
 
 def word_of(site: SiteStanding) -> str:

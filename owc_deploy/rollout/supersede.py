@@ -21,6 +21,13 @@ def overlapping(
     )
 
 
+def left_behind(superseded: Standing, sites: frozenset[str]) -> tuple[str, ...]:
+    """Return the sites that a rollout has still to bring to something, and that `sites` lacks."""
+    return tuple(
+        name for name, site in superseded.sites.items() if name not in sites and not site.is_good
+    )
+
+
 def soaking(superseded: Iterable[Standing]) -> Mapping[str, Standing]:
     """Return the sites that were brought to what they should be in a ring that soaks, or is to."""
     return {

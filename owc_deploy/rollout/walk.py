@@ -53,14 +53,18 @@ def walk(
     *,
     patience: timedelta | None = None,
     require: Callable[[], None] = lambda: None,
+    read_again: Callable[[], tuple[Hands, Calendar] | None] = lambda: None,
     tell: Tell = lambda _: None,
 ) -> Wait | Stand:
     """Walk a rollout until nothing is left to do, or nothing for longer than `patience`.
 
     Returns what it stopped at. `require` is called before every step and raises when the right to
-    walk was lost. `standing` holds the newest events when it returns.
+    walk was lost. `read_again` is called before anything is done after a wait, in which documents
+    may have changed; it returns what to go on with, where that is anything else. `standing` holds
+    the newest events when it returns.
     """
     told = ""
+    has_waited = False
     while True:
         require()
         standing.learn(journal.events(after=standing.number))
@@ -74,6 +78,11 @@ def walk(
                 told = decision.why
                 tell(f"waiting until {decision.until:%Y-%m-%d %H:%M:%S}Z: {decision.why}")
             clock.sleep_until(min(decision.until, now + POLL))
+            has_waited = True
+            continue
+        if has_waited:
+            has_waited = False
+            hands, calendar = read_again() or (hands, calendar)
             continue
         carry_out(decision, standing, journal, hands, tell)
 

@@ -21,7 +21,7 @@ from owc_deploy.execution.ports import (
     ServerOutcome,
     SiteStanding,
 )
-from owc_deploy.fleet.models import Server
+from owc_deploy.fleet.models import Fleet, Server
 from owc_deploy.fleet.secrets import Sensitive
 from owc_deploy.plan.models import Fence, ObservedServer, OutcomeWord, SiteOutcome
 
@@ -332,6 +332,9 @@ class FleetSimulator:
         if self.servers[server].unreachable:
             raise ExecutionError(f"{server}: {self.servers[server].unreachable}")
         return Sensitive(f"https://{site}.example/wp-login.php?login={login}")
+
+    def use(self, fleet: Fleet) -> None:
+        """See `Executor.use`."""
 
     def close(self) -> None:
         """See `Executor.close`."""

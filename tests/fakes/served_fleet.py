@@ -16,7 +16,7 @@ from typing import Any
 from fakes.fleet import FleetSimulator
 
 from owc_deploy.execution.ports import Fences, ReleaseRequest, RollbackRequest
-from owc_deploy.fleet.models import Server
+from owc_deploy.fleet.models import Fleet, Server
 from owc_deploy.plan.models import ObservedServer, SiteOutcome
 
 _ASKED = ("probe", "fence", "release", "rollback")
@@ -109,6 +109,9 @@ class Door:
         del rest
         outcomes: tuple[SiteOutcome, ...] = self.fleet.rollback(requests, fences=fences)
         return outcomes
+
+    def use(self, fleet: Fleet) -> None:
+        pass
 
     def close(self) -> None:
         pass

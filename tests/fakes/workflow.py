@@ -84,12 +84,8 @@ def github_steps(path: Path, job: str = "") -> tuple[Step, ...]:
 
 
 def conditions(event: str) -> set[str]:
-    """Return the conditions of steps that hold for an event, `provision` being a person's tick."""
-    if event == "push":
-        return {"github.event_name == 'push'"}
-    if event == "provision":
-        return {"inputs.provision"}
-    return {"github.event_name != 'push' && !inputs.provision"}
+    """Return the conditions of steps that hold for an event."""
+    return {f"github.event_name == '{event}'"}
 
 
 def gitlab_document(path: Path) -> dict[str, Any]:

@@ -90,6 +90,16 @@ def test_servers_are_debian_with_an_unprivileged_user(lab):
     assert lab.run("web1", ["systemctl", "is-system-running"]).stdout == "running\n"
 
 
+def test_a_lab_does_not_count_as_one_process_where_the_processor_is_wanted(lab):
+    del lab
+    shares = [
+        int(file.read_text()) / int((file.parent.parent / "cpu.shares").read_text())
+        for file in machine.CGROUP_ROOT.glob("*/owc-lab/cpu.shares")
+    ] + [int(file.read_text()) / 100 for file in machine.CGROUP_ROOT.glob("owc-lab/cpu.weight")]
+    assert shares
+    assert set(shares) == {10.0}
+
+
 def test_a_second_up_changes_nothing(lab):
     said: list[str] = []
     again = lab_up(NAME, narrate=said.append)

@@ -9,7 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ STEPS = (
     *github_steps(GITHUB),
     *gitlab_steps(GITLAB),
     Step("systemd", "roll-out", (UNITS / "roll-out").read_text()),
+    Step("both", "order", (CI / "both" / "order").read_text()),
 )
 COMMANDS = sorted({command for step in STEPS for command in step.commands})
 TOKEN = "kanarie-7f3a"
@@ -52,7 +53,6 @@ PLAN = ["validate --format markdown", "plan --format markdown"]
 def test_each_command_is_found() -> None:
     assert COMMANDS == [
         ("plan", "--format", "markdown"),
-        ("provision", "--yes"),
         ("rollout", "resume", "--scheduled", "--yes"),
         ("rollout", "resume", "--scheduled", "--yes", "--format", "junit"),
         ("rollout", "start", "--supersede", "--yes"),
@@ -61,11 +61,18 @@ def test_each_command_is_found() -> None:
         ("validate", "--format", "junit"),
         ("validate", "--format", "markdown"),
     ]
-    assert sum(step.script.count("owc-deploy rollout") for step in STEPS) == 6
+    # Those a person orders have a test of their own.
+    jobs = [step.script for step in STEPS if step.name != "order"]
+    assert sum(script.count("owc-deploy rollout") for script in jobs) == 6
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_each_command_is_one(command: tuple[str, ...]) -> None:
+    is_command(command)
+
+
+def is_command(command: Sequence[str]) -> None:
+    """Fail unless owc-deploy understands this command line."""
     group: click.Command = cli
     context = click.Context(cli, info_name="owc-deploy", **cli.context_settings)
     rest = list(command)
@@ -130,11 +137,11 @@ def test_a_rollout_is_never_stopped_half_way_and_runs_once() -> None:
     concurrency = github_document(GITHUB)["jobs"]["rollout"]["concurrency"]
     assert concurrency["cancel-in-progress"] is False
     jobs = gitlab_jobs(GITLAB)
-    changing = ("start", "resume", "provision")
-    assert {jobs[name]["resource_group"] for name in changing} == {"owc-deploy"}
+    assert {jobs[name]["resource_group"] for name in ("start", "resume")} == {"owc-deploy"}
+    changing = ("start", "resume", "order")
     # Only a start is a deployment, of which GitLab refuses those that a newer one overtook.
     actions = {name: jobs[name]["environment"].get("action") for name in changing}
-    assert actions == {"start": None, "resume": "verify", "provision": "verify"}
+    assert actions == {"start": None, "resume": "verify", "order": "verify"}
     assert gitlab_document(GITLAB)["default"]["interruptible"] is False
     assert "OWC_SSH_KEY" not in str(jobs["validate"])
 
@@ -142,8 +149,8 @@ def test_a_rollout_is_never_stopped_half_way_and_runs_once() -> None:
 @pytest.mark.parametrize(
     ("name", "files"),
     [
-        ("github", {".github/workflows/owc-deploy.yml", "ci/comment.py"}),
-        ("gitlab", {".gitlab-ci.yml", "ci/comment.py"}),
+        ("github", {".github/workflows/owc-deploy.yml", "ci/comment.py", "ci/order"}),
+        ("gitlab", {".gitlab-ci.yml", "ci/comment.py", "ci/order"}),
         (
             "systemd",
             {
@@ -466,15 +473,60 @@ def test_a_merge_starts_and_the_clock_goes_on(
     assert not (place.home / ".ssh" / "id_ed25519").exists()
 
 
+# Text that a shell or an option parser could take for more than text.
+WHY = "--yes $(id) `id` \"it\" 'leaks'"
+ORDERS: list[tuple[str, list[str]]] = [
+    ("status", ["rollout", "status"]),
+    ("provision", ["provision", f"--reason={WHY}", "--yes"]),
+    ("pause", ["rollout", "pause", f"--reason={WHY}"]),
+    ("resume", ["rollout", "resume", f"--reason={WHY}", "--yes"]),
+    (
+        "accept-failures",
+        ["rollout", "resume", "--accept-failures", f"--reason={WHY}", "--yes"],
+    ),
+    ("retry", ["rollout", "retry", f"--reason={WHY}", "--yes"]),
+    ("abort", ["rollout", "abort", "--undo-since=canary", f"--reason={WHY}", "--yes"]),
+    (
+        "emergency",
+        [
+            *("rollout", "start", "--supersede", "--emergency", "--approved-by=Bo"),
+            *(f"--reason={WHY}", "--yes"),
+        ],
+    ),
+]
+
+
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_a_person_can_have_servers_prepared(tmp_path: Path, forge: Forge, ci: str) -> None:
+@pytest.mark.parametrize(("order", "called"), ORDERS, ids=[order for order, _ in ORDERS])
+def test_a_person_orders_the_rest(
+    tmp_path: Path, forge: Forge, ci: str, order: str, called: list[str]
+) -> None:
+    is_command(called)
     place = Place(tmp_path, forge, ci)
-    place.end_with(1)
-    is_github = ci == "github"
-    runner = place.github("rollout", "provision") if is_github else place.gitlab("provision")
-    assert place.called == ["provision --yes"]
+    place.end_with(6)
+    given = {"order": order, "reason": WHY, "ring": "canary", "approved_by": "Bo"}
+    if ci == "github":
+        values = {f"inputs.{name}": value for name, value in given.items()}
+        runner = place.github("rollout", "workflow_dispatch", values)
+    else:
+        more = {f"OWC_{name.upper()}": value for name, value in given.items()}
+        runner = place.gitlab("order", more)
+    assert place.called == [" ".join(called)], runner.said
     assert runner.failed
     assert not (place.home / ".ssh" / "id_ed25519").exists()
+
+
+def test_every_order_can_be_chosen_and_no_other(tmp_path: Path, forge: Forge) -> None:
+    orders = [order for order, _ in ORDERS]
+    github = github_document(GITHUB)["on"]["workflow_dispatch"]["inputs"]["order"]
+    assert github["options"] == orders
+    gitlab = gitlab_document(GITLAB)["variables"]["OWC_ORDER"]
+    assert gitlab["options"] == [gitlab["value"], *orders]
+    place = Place(tmp_path, forge, "gitlab")
+    runner = place.gitlab("order", {"OWC_ORDER": "rollout abort"})
+    assert runner.results["script"].returncode == 2
+    assert f"it is one of: {', '.join(orders)}" in runner.said
+    assert place.called == []
 
 
 # Takes its time, and ends as owc-deploy does when it is told to. GitLab tells it, and the step's
@@ -492,10 +544,10 @@ wait "$!"
     [
         ("github", "push", Cancelling.github),
         ("github", "schedule", Cancelling.github),
-        ("github", "provision", Cancelling.github),
+        ("github", "workflow_dispatch", Cancelling.github),
         ("gitlab", "start", Cancelling.gitlab),
         ("gitlab", "resume", Cancelling.gitlab),
-        ("gitlab", "provision", Cancelling.gitlab),
+        ("gitlab", "order", Cancelling.gitlab),
     ],
 )
 def test_a_cancelled_job_lets_owc_deploy_end_and_takes_the_keys_away(
@@ -505,9 +557,9 @@ def test_a_cancelled_job_lets_owc_deploy_end_and_takes_the_keys_away(
     (place.bin / "owc-deploy").write_text(SLOW_TOOL.format(calls=place.calls))
     stop = cancelling(lambda: place.called == ["begun"])
     if ci == "github":
-        runner = place.github("rollout", job, cancelling=stop)
+        runner = place.github("rollout", job, {"inputs.order": "retry"}, cancelling=stop)
     else:
-        runner = place.gitlab(job, cancelling=stop)
+        runner = place.gitlab(job, {"OWC_ORDER": "retry"}, cancelling=stop)
     assert runner.is_cancelled
     assert place.called == ["begun", "ended"], runner.said
     assert not (place.home / ".ssh" / "id_ed25519").exists()

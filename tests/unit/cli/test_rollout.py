@@ -61,8 +61,9 @@ class Desk:
     def json(self, *arguments: str) -> dict[str, Any]:
         self.code = self.owc(*arguments, "--format", "json")
         document = json.loads(self.stdout)
-        if arguments[0] != "list":
-            SCHEMA.validate(document)
+        for each in document["rollouts"] if "--scheduled" in arguments else [document]:
+            if arguments[0] != "list":
+                SCHEMA.validate(each)
         return document
 
     def live(self) -> dict[str, str]:
@@ -189,7 +190,9 @@ def test_a_rollout_waits_for_the_end_of_freeze_days_and_is_walked_on_by_schedule
     assert desk.owc("resume", "--scheduled", "--yes") == 0
     assert desk.live() == {}
     desk.fleet = open_fleet
-    assert desk.json("resume", "--scheduled", "--yes")["state"] == "done"
+    (walked,) = desk.json("resume", "--scheduled", "--yes")["rollouts"]
+    assert walked["state"] == "done"
+    assert desk.json("resume", "--scheduled", "--yes")["rollouts"] == []
     assert desk.owc("resume", "--scheduled", "--yes") == 0
 
 
@@ -232,8 +235,13 @@ def test_an_emergency_needs_a_second_person_and_passes_over_freeze_days(desk: De
     reason = ("--emergency", "--reason", "being exploited")
     for myself in ("Beheer", "beheer@heusden.example"):
         assert desk.owc("start", "--yes", *reason, "--approved-by", myself) == 2
+    desk.patch.setenv("GITLAB_CI", "true")
+    desk.patch.setenv("GITLAB_USER_LOGIN", "anna")
+    for myself in ("anna", "beheer"):
+        assert desk.owc("start", "--yes", *reason, "--approved-by", myself) == 2
     document = desk.json("start", "--yes", *reason, "--approved-by", "J. de Vries")
     assert document["state"] == "done"
+    assert document["operator"].startswith("anna via beheer@")
     assert document["emergency"] == {"reason": "being exploited", "approved_by": "J. de Vries"}
 
 
@@ -244,6 +252,61 @@ def test_a_newer_rollout_takes_the_place_of_one_that_waits(desk: Desk) -> None:
     assert document["state"] == "done"
     states = [each["state"] for each in desk.json("list")["rollouts"]]
     assert states == ["done", "aborted"]
+
+
+def test_a_lock_that_somebody_changes_meanwhile_is_not_written_over(desk: Desk) -> None:
+    planned_with = desk.fleet
+
+    def answered(_question: str, *, yes: bool) -> None:
+        del yes
+        desk.fleet = three_sites(desk.fleet.root, news="2.0.0")
+
+    desk.patch.setattr("owc_deploy.cli.rollout_start.confirm", answered)
+    assert desk.fleet is planned_with
+    assert desk.owc("start", "--yes") == 2
+    assert "lock of altena, bergen, heusden changed meanwhile" in desk.said
+    assert desk.json("list")["rollouts"] == []
+
+
+def test_a_small_rollout_does_not_end_a_larger_one_unasked(desk: Desk) -> None:
+    desk.owc("start", "altena", "--yes")
+    desk.servers.servers["web2"].unreachable = "no route"
+    larger = desk.json("start", "--yes")
+    assert larger["state"] == "waiting"
+    # Altena is as it should be: that is no reason to leave bergen.
+    assert desk.json("start", "altena", "--supersede", "--yes")["state"] == "done"
+    assert desk.json("status")["rollout_id"] == larger["rollout_id"]
+    desk.fleet = replace(
+        desk.fleet, locks={**desk.fleet.locks, "heusden": lock("heusden", "2.0.0")}
+    )
+    assert desk.json("start", "heusden", "--supersede", "--yes")["state"] == "done"
+    assert f"rollout {larger['rollout_id']} would end without bergen" in desk.said
+    assert desk.json("status", larger["rollout_id"])["state"] == "aborted"
+
+
+def test_what_an_aborted_rollout_left_under_way_is_inconclusive(desk: Desk) -> None:
+    def killed(*arguments: Any, **more: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with desk.patch.context() as patch:
+        patch.setattr(desk.servers, "release", killed)
+        assert desk.owc("start", "--yes") == 130
+    document = desk.json("abort", "--yes")
+    assert document["counts"] == {"inconclusive": 1, "pending": 2}
+    site = document["rings"][0]["sites"][0]
+    assert site["message"] == "its controller was cut off; next: owc-deploy status altena"
+
+
+def test_an_abort_says_what_it_cannot_bring_back(desk: Desk) -> None:
+    """A site that the rollout created has no release to go back to."""
+    desk.servers.script("bergen", "failed", "the disk is full")
+    desk.owc("start", "--yes")
+    document = desk.json("abort", "--undo-since", "canary", "--yes")
+    assert desk.code == 1
+    assert document["counts"] == {"undo-not-attempted": 2, "failed": 1}
+    site = document["rings"][0]["sites"][0]
+    assert site["message"].endswith("owc-deploy apply --decommission altena, or leave it")
+    assert desk.live() == {"altena": "1.0.0", "heusden": "1.0.0"}
 
 
 def halted_while_undoing(desk: Desk) -> None:
@@ -345,7 +408,7 @@ def renews(desk: Desk, *, before: str, after: str) -> None:
     def relocked(_: object, __: object, sites: Sequence[str], **___: object) -> Sequence[Relocked]:
         return [Relocked(site, lock(site, after), changes=(change,)) for site in sites]
 
-    desk.patch.setattr("owc_deploy.cli.rollout_start.relock", relocked)
+    desk.patch.setattr("owc_deploy.cli.rollout_wish.relock", relocked)
 
 
 def written(desk: Desk) -> list[str]:
@@ -491,7 +554,8 @@ def test_a_schedule_leaves_a_rollout_alone_whose_documents_changed(desk: Desk) -
     desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
     first = desk.json("start", "--yes")
     desk.fleet = three_sites(desk.fleet.root, rings=SOAKING, news="2.0.0")
-    assert desk.json("resume", "--scheduled", "--yes")["rollout_id"] == first["rollout_id"]
+    (walked,) = desk.json("resume", "--scheduled", "--yes")["rollouts"]
+    assert walked["rollout_id"] == first["rollout_id"]
     assert desk.code == 0
     assert "bergen, heusden are not those it was started with" in desk.said
     assert "--supersede" in desk.said

@@ -87,6 +87,16 @@ def test_an_advisory_of_the_catalogue_itself_needs_no_audit() -> None:
     assert offered(aim) == ["2.0.0"]
 
 
+def test_what_has_no_fix_yet_does_not_hold_back_what_has() -> None:
+    both = [finding("1.0.0"), finding("1.0.0", block="theme")]
+    aim = aims.off_advisory(two_sites(), catalogue(), ALL, "CVE-2026-1", both)
+    assert (aim.sites, aim.blocks) == ({"altena"}, {"news"})
+    assert aim.cause == "the fix of CVE-2026-1 in news; there is none yet in theme"
+    with pytest.raises(UsageError, match="no release of theme without CVE-2026-1") as refused:
+        aims.off_advisory(two_sites(), catalogue(), ALL, "CVE-2026-1", both[1:])
+    assert "mitigate add --block theme" in refused.value.hint
+
+
 @pytest.mark.parametrize(
     "impossible",
     [
@@ -110,7 +120,7 @@ def test_a_block_that_the_catalogue_does_not_list_any_more_is_refused() -> None:
     unlisted = replace(catalogue(), blocks={})
     with pytest.raises(UsageError, match="the catalogue has no news"):
         aims.to_block(two_sites(), unlisted, ALL, "news", "^2.0")
-    with pytest.raises(UsageError, match="the catalogue has no news"):
+    with pytest.raises(UsageError, match="no release of news without WF-9"):
         aims.off_advisory(two_sites(), unlisted, ALL, "WF-9", [finding("1.0.0")])
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 
 import pytest
 from fakes.walking import BEGINS, FakeClock, MemoryJournal, ScriptedHands
 from unit.rollout.examples import ALWAYS, MINUTE, A, B, C, on, ring, rollout, site
 
 from owc_deploy.errors import LeaseHeldError
-from owc_deploy.fleet.models import SlaTier, Window
+from owc_deploy.fleet.models import FreezeDays, SlaTier, Window
 from owc_deploy.rollout.decide import Calendar
 from owc_deploy.rollout.models import NewEvent, Rollout, Stand, Wait
 from owc_deploy.rollout.standing import Standing
@@ -39,6 +39,28 @@ class Walked:
             patience=patience,
             tell=self.told.append,
         )
+
+
+def test_after_a_wait_it_goes_on_with_what_is_written_then() -> None:
+    walked = Walked(rollout(ring("canary", A, soak_seconds=600), ring("all", B)))
+    later = ScriptedHands(walked.journal)
+    merger = FreezeDays(date(2026, 11, 20), date(2026, 12, 1), "a merger")
+    asked: list[date] = []
+
+    def read_again() -> tuple[ScriptedHands, Calendar]:
+        asked.append(walked.clock.now().date())
+        return later, Calendar({}, [merger])
+
+    stopped = walk(
+        *(walked.standing, walked.journal, walked.hands, ALWAYS, walked.clock),
+        read_again=read_again,
+    )
+    assert stopped == Stand("done", "")
+    assert asked == [BEGINS.date(), date(2026, 12, 1)]
+    assert (walked.hands.did, later.did) == (
+        ["change canary: a"],
+        ["check canary: a", "change all: b"],
+    )
 
 
 TWO_RINGS = rollout(
