@@ -132,6 +132,7 @@ def test_a_merge_rolls_out_to_the_canary_which_soaks(gitlab: Gitlab) -> None:
     assert code == 0, job.said
     assert gitlab.activations() == {"ameland": 1, "texel": 0, "vlieland": 0}
     assert f"lab-news {FIRST}" in gitlab.page("ameland").body
+    assert gitlab.standing().rollout.operator == f"anna via root@runner-{gitlab.runner.jobs}"
     suites = ET.parse(gitlab.runner.build / "junit.xml").getroot()  # noqa: S314  our own
     assert {case.get("name") for case in suites.iter("testcase")} == set(ISLANDS)
     # The key was there for the job only.

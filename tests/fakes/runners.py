@@ -87,6 +87,8 @@ class GitlabRunner:
             "HOME": str(home),
             "CI_PROJECT_DIR": str(self.build),
             "CI_PROJECT_ID": "12",
+            "GITLAB_CI": "true",
+            "GITLAB_USER_LOGIN": "anna",
             **(variables or {}),
         }
         machine = own_machine(f"runner-{self.jobs}", home, is_thrown_away=True)
@@ -155,6 +157,8 @@ class GithubRunner:
             "HOME": str(self.home),
             "RUNNER_TEMP": str(temporary),
             "GITHUB_SHA": commit,
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_ACTOR": "anna",
         }
         is_trusted = "environment" in github_document(file)["jobs"][job]
         known = {**(values or {}), **(self.secrets if is_trusted else {})}
