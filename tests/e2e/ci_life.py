@@ -100,7 +100,7 @@ class FleetDesk:
     def _activations(self, site: str) -> int:
         path = f"/srv/owc/sites/{site}/activations.jsonl"
         shown = self.clone.run(self.places[site], "sh", "-c", f"cat {path} 2>/dev/null || true")
-        return len(shown.splitlines())
+        return sum(bool(line) for line in shown.splitlines())
 
 
 @dataclass
