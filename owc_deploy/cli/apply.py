@@ -79,7 +79,7 @@ def command(
     with closing(session.executor):
         again = partial(planned, session, sites, decommission, hold=True)
         if plan_file is not None:
-            plan = plan_from_text(plan_file.read_text(encoding="utf-8"))
+            plan = plan_from_text(plan_file.read_bytes())
         else:
             warm_up()
             plan = again()

@@ -22,7 +22,7 @@ from owc_deploy.cli.rollout_walk import (
 )
 from owc_deploy.cli.session import open_session
 from owc_deploy.cli.view import confirm, narrate
-from owc_deploy.errors import UsageError
+from owc_deploy.errors import LeaseHeldError, UsageError
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
@@ -69,7 +69,8 @@ Examples:
   owc-deploy rollout resume --scheduled --yes
   owc-deploy rollout resume 20261127T001500Z-1a2b3c4d --accept-failures --reason "two known sites"
 
-Exit codes: as those of `rollout start`; with --scheduled 0 also for one that somebody paused.
+Exit codes: as those of `rollout start`; with --scheduled 0 also for one that somebody paused,
+and 1 for one whose documents have changed.
 """,
 )
 @_rollout_argument
@@ -163,7 +164,8 @@ def abort_command(
 ) -> int:
     """Stop a rollout for good. What it changed stays, unless --undo-since is given.
 
-    Exit codes: 0 aborted, and what was to be undone is; 1 something could not be undone.
+    Exit codes: 0 aborted, and what was to be undone is, or somebody else who walks the rollout
+    does it; 1 something could not be undone.
     """
     session = open_session(fleet_root)
     store = open_fleet_store(session.fleet)
@@ -175,10 +177,15 @@ def abort_command(
         confirm(f"Abort rollout {chosen}{undone}?", yes=yes)
         _order(session.fleet, store, standing, events)
         standing = read(store, chosen)
-        if not standing.is_over:
-            standing, _ = walk_on(session, store, chosen, patience=None, take_over=take_over)
-        else:
+        if standing.is_over:
             engine_of(session.fleet, store).wake(chosen)
+        else:
+            try:
+                standing, _ = walk_on(session, store, chosen, patience=None, take_over=take_over)
+            except LeaseHeldError:
+                # It is written down, and whoever walks the rollout reads it.
+                narrate(f"next: owc-deploy rollout watch {chosen}")
+                standing = read(store, chosen)
     document = current_report(session.fleet, store, standing)
     print_report(document, output_format)
     return 1 if any(word.startswith("undo-") for word in document["counts"]) else 0

@@ -15,15 +15,17 @@ from owc_deploy.cli.rollout_walk import (
 )
 from owc_deploy.cli.session import Session
 from owc_deploy.cli.view import narrate, print_error
-from owc_deploy.errors import LeaseHeldError
+from owc_deploy.errors import LeaseHeldError, OwcError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout.checkout import moved
 from owc_deploy.rollout.journal import read
 from owc_deploy.rollout.standing import Standing
 from owc_deploy.store import Store
 
+# Something was left that a person has to look at.
+EXIT_LEFT = 1
 # The exit codes: one that says more about a rollout outweighs those before.
-_GRAVITY = (0, EXIT_CHANGES, LeaseHeldError.exit_code, 1, EXIT_HALTED)
+_GRAVITY = (0, EXIT_CHANGES, LeaseHeldError.exit_code, EXIT_LEFT, EXIT_HALTED)
 
 
 def walk_scheduled(
@@ -37,7 +39,8 @@ def walk_scheduled(
 ) -> int:
     """Walk on every rollout that nobody has to look at first; return the worst exit code.
 
-    One that somebody else walks does not keep the others from going on.
+    What keeps one from going on does not keep the others: that somebody else walks it, say. One
+    that only a person can bring further is no success, unless a person paused it.
     """
     codes, documents = [0], []
     for rollout_id in store.rollouts.identifiers(unfinished=True):
@@ -45,14 +48,14 @@ def walk_scheduled(
         why = left_alone(session.fleet, standing)
         if why:
             narrate(f"rollout {rollout_id} is left alone: {why}")
+            codes.append(EXIT_LEFT if standing.state == "running" else 0)
         else:
             try:
                 standing, stopped = walk_on(
                     session, store, rollout_id, patience=patience, take_over=take_over
                 )
                 codes.append(exit_code(standing, stopped, detailed=detailed))
-            except LeaseHeldError as error:
-                # Somebody walks it already, which is nothing to keep the others waiting for.
+            except OwcError as error:
                 print_error(error)
                 standing = read(store, rollout_id)
                 codes.append(error.exit_code)
@@ -74,4 +77,4 @@ def left_alone(fleet: Fleet, standing: Standing) -> str:
 
 def worst(codes: Iterable[int]) -> int:
     """Return the exit code that tells most: what went wrong before what others are at work on."""
-    return max(codes, key=_GRAVITY.index)
+    return max(codes, key=lambda code: _GRAVITY.index(code) if code in _GRAVITY else len(_GRAVITY))

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from owc_deploy.catalogue.relock import write_lock
 from owc_deploy.cli.options import change_options, ci_format_option, fleet_option, sites_argument
 from owc_deploy.cli.plan import planned
 from owc_deploy.cli.plan_view import print_plan
+from owc_deploy.cli.rollout_begin import Beginning
 from owc_deploy.cli.rollout_supersede import (
     abort_idle,
     in_the_way,
-    tell_aborted,
-    tell_left_behind,
     undoing,
 )
 from owc_deploy.cli.rollout_view import sites_in
 from owc_deploy.cli.rollout_walk import finish, nothing_to_do, walk_on, walk_options
 from owc_deploy.cli.rollout_wish import Wish, aim_of, relocked
-from owc_deploy.cli.session import now, open_session, operator
-from owc_deploy.cli.tell import job_link, notifier, rollout_notice
+from owc_deploy.cli.session import Session, now, open_session, operator
 from owc_deploy.cli.view import confirm, narrate
 from owc_deploy.errors import UsageError
 from owc_deploy.execution.jobs import new_transaction_id
 from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import Plan
-from owc_deploy.rollout import orders
 from owc_deploy.rollout.aims import Aim
-from owc_deploy.rollout.journal import begin, refuse_taken
-from owc_deploy.rollout.models import Emergency, NewEvent, Rollout
+from owc_deploy.rollout.apply import check_seen
+from owc_deploy.rollout.models import Emergency, Rollout
 from owc_deploy.rollout.names import LOCKS_DOCUMENT
 from owc_deploy.rollout.observe import check_sites
 from owc_deploy.rollout.rings import documents_sha256, rollout_rings
-from owc_deploy.rollout.supersede import soaking, soaks_kept
+from owc_deploy.rollout.supersede import left_behind, soaking
 from owc_deploy.store import open_fleet_store
 
 # Sites of a plan to which a rollout has nothing to do.
@@ -127,49 +124,36 @@ def start_command(
     session = open_session(fleet_root)
     with closing(session.executor):
         store = open_fleet_store(session.fleet)
-        asked_for = session.fleet
         aim = aim_of(session, store, wish, check_sites(session.fleet, sites))
+        now_there = session.fleet
         session, aim, renewed = relocked(session, aim, skip_refused=skip_refused)
         if supersede:
             for each in undoing(session.fleet, store, aim.sites):
                 confirm(f"Undo rollout {each} first?", yes=yes)
                 walk_on(session, store, each, patience=timedelta(0), take_over=take_over)
         earlier = in_the_way(session.fleet, store, aim.sites) if supersede else ()
-        plan = planned(session, tuple(sorted(aim.sites)), (), hold=True)
-        unchanged = {site.site for site in plan.sites if site.action == "none"}
-        kept = unchanged & soaking(earlier).keys()
+        plan, kept = _planned(session, aim, sites, soaking(earlier).keys())
         rollout = _rollout(session.fleet, plan, aim, kept, reason, approval)
         if output_format == "human":
             print_plan(plan)
             _print_rings(rollout)
         _tell_left_out(plan)
-        if not rollout.rings:
-            abort_idle(session.fleet, store, earlier, aim.sites, yes=yes)
+        begins = Beginning(session.fleet, store, aim, rollout, kept, renewed)
+        if not begins.has_work(earlier):
+            idle = [each for each in earlier if not left_behind(each, aim.sites)]
+            if idle and not rollout.rings:
+                confirm("Abort what is under way?", yes=yes)
+                abort_idle(session.fleet, store, idle)
             return nothing_to_do(rollout, plan, output_format)
-        tell_left_behind(earlier, aim.sites)
+        begins.check(earlier)
         confirm("Start this rollout?", yes=yes)
         # One at a time: whoever may not begin must not write locks either.
         with store.claim(
             LOCKS_DOCUMENT, reason="a rollout begins", take_over=take_over, narrate=narrate
         ):
-            _require_unmoved(asked_for, load_fleet(fleet_root), rollout)
-            if supersede:
-                # They went on while somebody was asked.
-                earlier = in_the_way(session.fleet, store, aim.sites)
-            else:
-                refuse_taken(store, rollout)
-            why = f"superseded by {rollout.rollout_id}"
-            ending = {one.rollout.rollout_id: orders.supersede(one, why) for one in earlier}
-            soaks = {site: one for site, one in soaking(earlier).items() if site in kept}
-            for lock in renewed:
-                write_lock(session.fleet, lock)
-            if renewed and session.fleet.settings.engine != "embedded":
-                narrate("commit and push the renewed locks now: workers wait until they have them")
-            begin(store, rollout, *soaks_kept(rollout, soaks), ending=ending)
-            tell_aborted(session.fleet, store, earlier, ending, why)
-        started = rollout_notice(rollout, NewEvent("rollout-started"), job_link())
-        if started is not None:
-            notifier(session.fleet).tell(started)
+            _require_unmoved(now_there, load_fleet(fleet_root), rollout)
+            # They went on while somebody was asked.
+            begins.begin(in_the_way(session.fleet, store, aim.sites) if supersede else ())
         narrate(f"rollout {rollout.rollout_id}")
         standing, stopped = walk_on(
             session, store, rollout.rollout_id, patience=patience, take_over=take_over
@@ -177,6 +161,23 @@ def start_command(
     return finish(
         session.fleet, store, standing, stopped, output_format, detailed=detailed_exitcode
     )
+
+
+def _planned(
+    session: Session, aim: Aim, named: Collection[str], soaks: Collection[str]
+) -> tuple[Plan, frozenset[str]]:
+    """Return the plan of what is aimed at, and the sites that are only to go on soaking.
+
+    `soaks` are those that soak in rollouts whose place is taken. Raises PlanStaleError when it is
+    another one than a saved plan, and UsageError for sites that are named in vain.
+    """
+    known = frozenset(soaks) & session.fleet.manifests.keys()
+    plan = planned(session, tuple(sorted(aim.sites | known)), (), hold=True)
+    check_seen(aim.seen, plan)
+    _refuse_without_ring(plan, named)
+    kept = known & {site.site for site in plan.sites if site.action == "none"}
+    wanted = aim.sites | kept
+    return replace(plan, sites=tuple(s for s in plan.sites if s.site in wanted)), kept
 
 
 def _emergency(*, emergency: bool, reason: str, approved_by: str) -> Emergency | None:
@@ -197,6 +198,16 @@ def _emergency(*, emergency: bool, reason: str, approved_by: str) -> Emergency |
     if approver in {part.partition("@")[0].casefold() for part in operator().split(" via ")}:
         raise UsageError("a second person has to agree: --approved-by names yourself")
     return Emergency(reason.strip(), approved_by.strip())
+
+
+def _refuse_without_ring(plan: Plan, named: Collection[str]) -> None:
+    """Raise UsageError for sites that somebody named and that no ring holds."""
+    without = [site.site for site in plan.sites if site.site in named and not site.ring]
+    if without:
+        raise UsageError(
+            f"{', '.join(without)}: in no ring, so no rollout brings it to anything",
+            hint=f"owc-deploy apply {' '.join(without)}",
+        )
 
 
 def _require_unmoved(before: Fleet, now_there: Fleet, rollout: Rollout) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from owc_deploy.cli.rollout_walk import engine_of
 from owc_deploy.cli.tell import notifier, tell_events
-from owc_deploy.cli.view import confirm, narrate
+from owc_deploy.cli.view import narrate
+from owc_deploy.errors import UsageError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout import orders
 from owc_deploy.rollout.journal import StoreJournal, read
-from owc_deploy.rollout.models import NewEvent
+from owc_deploy.rollout.models import NewEvent, Rollout
 from owc_deploy.rollout.standing import Standing
-from owc_deploy.rollout.supersede import left_behind, overlapping
+from owc_deploy.rollout.supersede import left_behind, overlapping, ring_ahead
 from owc_deploy.store import Store
 
 
@@ -33,22 +34,11 @@ def undoing(fleet: Fleet, store: Store, sites: frozenset[str]) -> tuple[str, ...
     return tuple(each.rollout.rollout_id for each in found if orders.is_undoing(each))
 
 
-def abort_idle(
-    fleet: Fleet,
-    store: Store,
-    superseded: Iterable[Standing],
-    sites: frozenset[str],
-    *,
-    yes: bool,
-) -> None:
-    """Abort rollouts in whose place nothing comes, and that have nothing to do beyond `sites`.
+def abort_idle(fleet: Fleet, store: Store, idle: Iterable[Standing]) -> None:
+    """Abort rollouts in whose place nothing comes.
 
     Raises UsageError, before any is aborted, when one brings sites back or was paused meanwhile.
     """
-    idle = [each for each in superseded if not left_behind(each, sites)]
-    if not idle:
-        return
-    confirm("Abort what is under way?", yes=yes)
     why = "nothing of it is to be done any more"
     current = [read(store, each.rollout.rollout_id) for each in idle]
     left = [each for each in current if not each.is_over]
@@ -71,6 +61,25 @@ def tell_aborted(
         tell_events(notifier(fleet), standing.rollout, ending[rollout_id])
         engine_of(fleet, store).wake(rollout_id)
         narrate(f"rollout {rollout_id} is aborted: {why}")
+
+
+def refuse_ahead_of_soak(
+    fleet: Fleet, store: Store, rollout: Rollout, superseded: Iterable[Standing]
+) -> None:
+    """Raise UsageError where a ring soaks in another rollout, and this begins with later rings.
+
+    They bring the same manifests and locks, so that soak is what the later rings wait for.
+    """
+    ended = {each.rollout.rollout_id for each in superseded}
+    for identifier in store.rollouts.identifiers(unfinished=True):
+        if identifier not in ended:
+            ring = ring_ahead(fleet, rollout, read(store, identifier))
+            if ring:
+                raise UsageError(
+                    f"ring {ring} soaks in rollout {identifier}, and this begins with a later ring",
+                    hint="owc-deploy rollout start --supersede, in which its soak goes on;"
+                    " or wait; or --emergency",
+                )
 
 
 def tell_left_behind(superseded: Iterable[Standing], sites: frozenset[str]) -> None:

@@ -112,14 +112,16 @@ def event_line(event: Event) -> str:
         "site-ended": lambda: _ended(event.site, body),
         "ring-settled": lambda: f"ring {body['ring']}: every site had its turn",
         "ring-checked": lambda: f"ring {body['ring']}: looked at after its soak",
-        "ring-ended": lambda: f"ring {body['ring']} is good",
+        "ring-ended": lambda: f"ring {body['ring']} has ended",
         "undo-intended": lambda: f"{event.site}: goes back to {body['to_release']}",
         "undo-ended": lambda: _ended(f"{event.site}: undo", body),
         "rollout-paused": lambda: f"paused by {event.actor}: {body['why']}",
         "rollout-resumed": lambda: f"resumed by {event.actor}",
         "rollout-halted": lambda: f"halted: {body['why']}",
         "rollout-aborted": lambda: f"aborted by {event.actor}: {body['why']}",
-        "failures-accepted": lambda: f"failures accepted by {event.actor}: {body['sites']}",
+        "failures-accepted": lambda: (
+            f"failures accepted by {event.actor}: {', '.join(body['sites']) or 'none'}"
+        ),
         "sites-retried": lambda: f"to be tried again: {', '.join(body['sites'])}",
         "rollout-ended": lambda: f"the rollout is {body['word']}",
     }.get(event.kind)

@@ -54,7 +54,7 @@ def aim_of(session: Session, store: Store, wish: Wish, named: frozenset[str]) ->
     """
     fleet, catalogue = session.fleet, session.catalogue
     if wish.plan_file is not None:
-        plan = plan_from_text(wish.plan_file.read_text(encoding="utf-8"))
+        plan = plan_from_text(wish.plan_file.read_bytes())
         check_plan(fleet, catalogue, plan)
         sites = frozenset(site.site for site in plan.sites if site.action in RELEASING)
         if not sites:
@@ -63,7 +63,7 @@ def aim_of(session: Session, store: Store, wish: Wish, named: frozenset[str]) ->
                 f"the plan {plan.plan_id[:12]} releases nothing on any site",
                 hint="owc-deploy plan --out FILE",
             )
-        return Aim(f"the plan {plan.plan_id[:12]}", sites, catalogue)
+        return Aim(f"the plan {plan.plan_id[:12]}", sites, catalogue, seen=plan.bound_to)
     if wish.block:
         return aims.to_block(fleet, catalogue, named, wish.block, wish.version)
     if wish.withdrawn:

@@ -118,7 +118,7 @@ def rollout_notice(rollout: Rollout, event: NewEvent, link: str) -> Notice | Non
                 f"{len(rollout.sites)} site" + ("s" if len(rollout.sites) != 1 else ""),
             )
         case "ring-ended":
-            return notice("ring-ended", f"ring {body['ring']} is good")
+            return notice("ring-ended", f"ring {body['ring']} has ended")
         case "rollout-paused":
             return notice("rollout-paused", str(body["why"]))
         case "rollout-halted":

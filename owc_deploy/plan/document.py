@@ -19,7 +19,7 @@ def plan_to_document(plan: Plan) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, **asdict(plan)}
 
 
-def plan_from_text(text: str) -> Plan:
+def plan_from_text(text: str | bytes) -> Plan:
     """Return the plan that a saved file holds.
 
     Raises UsageError when it is no plan of this version, PlanStaleError when it was edited.
@@ -28,7 +28,7 @@ def plan_from_text(text: str) -> Plan:
         document = json.loads(text)
         version = document.pop("schema_version")
         plan = _plan(document) if version == SCHEMA_VERSION else None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UsageError(
             f"this is not a plan that this version can read: {error}",
             hint="owc-deploy plan --out FILE",

@@ -6,8 +6,8 @@ else as always; what comes out of it are locks, and a rollout brings sites to th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from owc_deploy.catalogue.models import BlockRelease, Catalogue
 from owc_deploy.catalogue.relock import LockChange
@@ -23,7 +23,8 @@ class Aim:
     """What is wanted: `blocks` move on `sites`, to what `catalogue` still offers of them.
 
     `cause` says so in words. Without `blocks` the locks stay as they are. `is_upgrade`: no block
-    may go back to an older release, whose code does not know the database of the newer one.
+    may go back to an older release, whose code does not know the database of the newer one. `seen`
+    is what a saved plan was made from, see `Plan.bound_to`.
     """
 
     cause: str
@@ -31,6 +32,7 @@ class Aim:
     catalogue: Catalogue
     blocks: frozenset[str] = frozenset()
     is_upgrade: bool = False
+    seen: Mapping[str, str] = field(default_factory=dict)
 
     def going_back(self, changes: Iterable[LockChange]) -> tuple[LockChange, ...]:
         """Return which of a lock's changes would bring a block back that may not go back."""

@@ -54,11 +54,27 @@ def check_plan(fleet: Fleet, catalogue: Catalogue, plan: Plan) -> None:
     }
     moved = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
     if moved:
-        raise PlanStaleError(
-            f"{', '.join(moved)} changed since the plan was made",
-            context=f"the plan is of {plan.created_at}",
-            hint="owc-deploy plan",
-        )
+        raise _stale(moved, f"the plan is of {plan.created_at}")
+
+
+def check_seen(seen: Mapping[str, str], plan: Plan) -> None:
+    """Raise PlanStaleError when a site of `plan` is not live as a saved plan saw it.
+
+    `seen` is what that one was made from, empty for none.
+    """
+    now = plan.bound_to
+    looked_at = [name for name in now if name.startswith("observed/")]
+    moved = [name for name in looked_at if seen.get(name) != now[name]] if seen else []
+    if moved:
+        raise _stale(sorted(moved), "what would be done now is not what was reviewed")
+
+
+def _stale(moved: Iterable[str], context: str) -> PlanStaleError:
+    return PlanStaleError(
+        f"{', '.join(moved)} changed since the plan was made",
+        context=context,
+        hint="owc-deploy plan",
+    )
 
 
 def apply_plan(

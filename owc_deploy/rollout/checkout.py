@@ -16,7 +16,7 @@ from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout.models import RolloutSite
 from owc_deploy.rollout.ports import Tell
 from owc_deploy.rollout.rings import documents_sha256, is_as_started
-from owc_deploy.rollout.standing import GOOD, Standing
+from owc_deploy.rollout.standing import Standing
 
 # A signed catalogue is asked for what is new so often.
 _CATALOGUE_SECONDS = 600.0
@@ -77,12 +77,12 @@ class Checkout:
 def moved(fleet: Fleet, standing: Standing) -> str:
     """Say which sites' documents are not those that their rollout was started with, `""` for none.
 
-    Those that are as the rollout wants them do not count.
+    Those that had their turn do not count.
     """
     names = [
         site.site
         for site in standing.rollout.sites
-        if standing.sites[site.site].outcome not in GOOD and not is_as_started(fleet, site)
+        if not standing.sites[site.site].is_settled and not is_as_started(fleet, site)
     ]
     if standing.state != "running" or not names:
         return ""

@@ -50,6 +50,10 @@ def decide(standing: Standing, calendar: Calendar, moment: datetime) -> Decision
 
 
 def _ring(ring: RolloutRing, standing: Standing, calendar: Calendar, moment: datetime) -> Decision:
+    # What is broken after its soak goes back by itself, as what fails at once does on its server.
+    undo = _bring_back(standing, moment)
+    if undo is not None:
+        return undo
     exceeded = _exceeded(ring, standing)
     if exceeded:
         return Halt(exceeded, _undo_rings(standing.rollout, ring))
@@ -127,7 +131,18 @@ def _soaked(ring: RolloutRing, standing: Standing, moment: datetime) -> Decision
 
 
 def _undo(standing: Standing, moment: datetime) -> Decision:
-    """Bring back what is to be brought back; it waits for no window."""
+    undo = _bring_back(standing, moment)
+    if undo is not None:
+        return undo
+    if standing.state == "aborted":
+        return End("aborted")
+    return Stand(standing.state, standing.why)
+
+
+def _bring_back(standing: Standing, moment: datetime) -> Undo | Wait | None:
+    """Bring back what is to be brought back, `None` for nothing; it waits for no window."""
+    if standing.state == "running" and next(standing.to_undo(), None) is None:
+        return None
     slots = Slots(standing.rollout.limits, standing.under_way.values())
     batch: list[RolloutSite] = []
     waits: list[Wait] = []
@@ -144,8 +159,4 @@ def _undo(standing: Standing, moment: datetime) -> Decision:
         return Undo(tuple(batch))
     if standing.under_way:
         waits.append(Wait(moment + UNDER_WAY, "sites are being changed"))
-    if waits:
-        return min(waits, key=lambda wait: wait.until)
-    if standing.state == "aborted":
-        return End("aborted")
-    return Stand(standing.state, standing.why)
+    return min(waits, key=lambda wait: wait.until) if waits else None

@@ -20,6 +20,7 @@ RolloutState = Literal["running", "paused", "halted", "aborted", "done", "incomp
 EventKind = Literal[
     "rollout-started",
     "walk-begun",
+    "site-kept",
     "site-intended",
     "site-ended",
     "ring-settled",
@@ -163,7 +164,7 @@ class CheckRing:
 
 @dataclass(frozen=True, slots=True)
 class EndRing:
-    """Write down that the ring is good: the next one begins."""
+    """Write down that the ring is behind us: the next one begins."""
 
     ring: str
 

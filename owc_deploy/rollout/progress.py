@@ -42,7 +42,8 @@ class SiteStanding:
     last meant to, and `before` the last of those that were not its own. `may_have_changed`: a
     release of the rollout is live, or nobody knows that none is. `is_unknown`: somebody meant to
     change it, or to bring it back, and nobody saw how that ended. `attempts` counts those that
-    ended in `PASSING`, `checks` how often it was looked at after the soak of its ring. `ended`,
+    ended in `PASSING`, `checks` how often it was looked at after the soak of its ring, by which it
+    `is_broken` when it was not as the rollout left it. `ended`,
     `undo_ended` and `check_ended` are the numbers of the newest of these events.
     """
 
@@ -69,6 +70,7 @@ class SiteStanding:
     checks: int = 0
     checked_at: datetime | None = None
     is_checked: bool = False
+    is_broken: bool = False
     ended: int = 0
     undo_ended: int = 0
     check_ended: int = 0

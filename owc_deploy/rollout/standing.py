@@ -157,8 +157,9 @@ class Standing:
         tries_again = (
             state.undo in _UNDO_AGAIN and state.undo_attempts < self.rollout.limits.attempts
         )
+        is_wanted = self._ring_of[name] in self.undo_rings
         return (
-            self._ring_of[name] in self.undo_rings
+            (is_wanted or (state.is_broken and not state.is_accepted))
             and state.may_have_changed
             and state.before != ""
             and (state.undo is None or tries_again)
@@ -179,11 +180,25 @@ class Standing:
             self.sites[name].is_intended = self.sites[name].is_undo_intended = False
             self._sort_in(name)
 
+    def _site_kept(self, event: Event) -> None:
+        """Take a site over, with its way back, from a rollout whose place this one takes."""
+        standing = self.sites[event.site]
+        standing.has_begun = standing.is_settled = True
+        standing.outcome, standing.message = event.body["outcome"], event.body["message"]
+        standing.release_ids = tuple(event.body["release_ids"])
+        standing.live = event.body["release_id"]
+        standing.before = standing.observed = event.body["previous_release_id"]
+        standing.may_have_changed = standing.outcome == "changed"
+        self._sort_in(event.site)
+
     def _site_intended(self, event: Event) -> None:
         standing = self.sites[event.site]
         standing.has_begun = standing.is_intended = True
         standing.may_have_changed = standing.is_unknown = True
-        standing.is_settled = standing.was_cut_off = False
+        standing.is_settled = standing.was_cut_off = standing.is_broken = False
+        # Whatever was undone before is another change.
+        standing.undo, standing.undo_message = None, ""
+        standing.undo_attempts, standing.undo_tried_at = 0, None
         standing.observed = event.body["observed_release"]
         if standing.observed not in standing.release_ids:
             standing.before = standing.observed
@@ -256,6 +271,7 @@ class Standing:
             )
             if problem is not None and standing.is_checked:
                 standing.outcome, standing.message = problem["outcome"], problem["message"]
+                standing.is_broken = problem["outcome"] == "failed"
             self._sort_in(site)
 
     def _ring_ended(self, event: Event) -> None:

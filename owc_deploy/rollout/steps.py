@@ -132,8 +132,13 @@ def still_due(standing: Standing, batch: Batch) -> tuple[RolloutSite, ...]:
                 for name, state in states
                 if not state.is_checked and state.check_ended <= batch.after
             ]
-        case "undo" if standing.state in {"halted", "aborted"}:
-            due = [name for name in batch.sites if standing.sites[name].undo_ended <= batch.after]
+        case "undo" if not standing.is_over:
+            wanted = {site.site for site in standing.to_undo()}
+            due = [
+                name
+                for name in batch.sites
+                if name in wanted and standing.sites[name].undo_ended <= batch.after
+            ]
         case _:
             due = []
     return tuple(places[name] for name in due)

@@ -40,23 +40,51 @@ def soaking(superseded: Iterable[Standing]) -> Mapping[str, Standing]:
     }
 
 
-def soaks_kept(rollout: Rollout, kept: Mapping[str, Standing]) -> tuple[NewEvent, ...]:
-    """Return the events with which a rollout begins, for the rings whose soak goes on in it.
+def ring_ahead(fleet: Fleet, rollout: Rollout, other: Standing) -> str:
+    """Return the ring that soaks in `other` and is before all of this rollout, `""` for none."""
+    order = [ring.name for ring in fleet.settings.rings]
+    first = min(order.index(ring.name) for ring in rollout.rings)
+    rings = {ring.name: ring for ring in other.rollout.rings}
+    soaking_now = (
+        name
+        for name in order[:first]
+        if name in rings
+        and rings[name].soak_seconds
+        and not other.rings[name].has_ended
+        and any(other.sites[site.site].is_good for site in rings[name].sites)
+    )
+    return next(soaking_now, "")
 
-    `kept` are its sites to which it has nothing to do, and the rollouts that changed them. A ring
-    that has others as well begins its soak anew.
+
+def soaks_kept(rollout: Rollout, kept: Mapping[str, Standing]) -> tuple[NewEvent, ...]:
+    """Return the events with which a rollout begins: what it takes over, with the way back.
+
+    `kept` are its sites to which it has nothing to do, and the rollouts that changed them. The soak
+    of a ring goes on where all of it is kept; one that has other sites as well soaks anew.
     """
     events: list[NewEvent] = []
     for ring in rollout.rings:
+        events += [_kept(kept[site.site], site.site) for site in ring.sites if site.site in kept]
         begun = [_settled_at(kept, site.site) for site in ring.sites]
-        if not all(begun):
-            continue
-        for site in ring.sites:
-            earlier = kept[site.site].rollout.rollout_id
-            body = {"outcome": "ok", "message": f"rollout {earlier} changed it"}
-            events.append(NewEvent("site-ended", site.site, body))
-        events.append(NewEvent("ring-settled", body={"ring": ring.name, "since": max(begun)}))
+        if all(begun):
+            body = {"ring": ring.name, "since": max(begun)}
+            events.append(NewEvent("ring-settled", body=body))
     return tuple(events)
+
+
+def _kept(earlier: Standing, site: str) -> NewEvent:
+    state = earlier.sites[site]
+    return NewEvent(
+        "site-kept",
+        site,
+        {
+            "outcome": state.outcome,
+            "message": f"rollout {earlier.rollout.rollout_id} changed it",
+            "release_id": state.live,
+            "release_ids": list(state.release_ids),
+            "previous_release_id": state.before,
+        },
+    )
 
 
 def _settled_at(kept: Mapping[str, Standing], site: str) -> str:

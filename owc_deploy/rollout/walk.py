@@ -150,7 +150,7 @@ def words_of(decision: Decision) -> str:
         case CheckRing(ring, ()):
             return f"ring {ring}: none of it is to be looked at after its soak"
         case EndRing(ring):
-            return f"ring {ring} is good"
+            return f"ring {ring} has ended"
         case Halt(why, undo_rings):
             undone = f"; undoing ring {', '.join(undo_rings)}" if undo_rings else ""
             return f"halted: {why}{undone}"

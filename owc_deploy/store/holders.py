@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -52,12 +52,12 @@ class Process:
 
 
 def judge(
-    rows: Iterable[RowMapping], now: datetime, *, take_over: bool
+    rows: Iterable[RowMapping], now: datetime, *, take_over: Callable[[RowMapping], bool]
 ) -> tuple[tuple[Holder, ...], tuple[TakenOver, ...]]:
     """Return who keeps their leases, and from whom they are taken, in the order of `rows`.
 
     `rows` are the leases that somebody has; one is free once its holder is gone, or has not renewed
-    it in time, or when `take_over` says so.
+    it in time, or where `take_over` says so of it.
     """
     is_gone = lru_cache(maxsize=None)(Process.is_gone)
     held: list[Holder] = []
@@ -68,7 +68,7 @@ def judge(
             why = "that process is gone"
         elif row["expires_at"] <= as_text(now):
             why = f"last heard of at {row['heartbeat_at'][:19]}Z"
-        elif take_over:
+        elif take_over(row):
             why = "as asked"
         else:
             names = (row["name"], row["owner"], row["reason"], row["acquired_at"])

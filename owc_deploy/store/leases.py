@@ -7,10 +7,11 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, insert, select, update
 
 from owc_deploy.errors import Holder, LeaseHeldError, StateError
 from owc_deploy.plan.models import Fence
@@ -246,7 +247,7 @@ class Claim:
         with self._database.writing() as connection:
             query = select(leases).where(leases.c.name.in_(wanted)).order_by(leases.c.name)
             rows = connection.execute(query).mappings().all()
-            held, taken_over = judge(rows, now, take_over=self._take_over)
+            held, taken_over = judge(rows, now, take_over=partial(self._takes_over, partly=partly))
             if held and not partly:
                 raise refusal(held, now)
             busy = {holder.name for holder in held}
@@ -261,6 +262,14 @@ class Claim:
             self._first_token = self._first_token or token
             self.taken_over += taken_over
         return held, taken_over
+
+    def _takes_over(self, row: RowMapping, *, partly: bool) -> bool:
+        """Return whether a lease is taken from who has it: those that were asked for at first.
+
+        Of what is taken later, bit by bit, only what is left of the same work: a colleague may have
+        come in between.
+        """
+        return self._take_over and (not partly or row["reason"] == self._reason)
 
     def _next_token(self, connection: Connection, *, above: int = 0) -> int:
         row = connection.execute(select(store)).one()
@@ -337,5 +346,5 @@ def holder_of(database: Database, name: str, now: datetime) -> Holder | None:
     with database.reading() as connection:
         query = select(leases).where(leases.c.name == name)
         rows = connection.execute(query).mappings().all()
-    held, _ = judge(rows, now, take_over=False)
+    held, _ = judge(rows, now, take_over=lambda _: False)
     return held[0] if held else None

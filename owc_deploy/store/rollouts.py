@@ -98,7 +98,7 @@ class Rollouts:
             text = connection.execute(query).scalar()
         return json.loads(text) if text is not None else None
 
-    def identifiers(self, *, unfinished: bool = False, limit: int = 50) -> tuple[str, ...]:
+    def identifiers(self, *, unfinished: bool = False, limit: int | None = None) -> tuple[str, ...]:
         """Return the identifiers of rollouts, the newest first."""
         query = select(rollouts.c.rollout_id).limit(limit)
         query = query.order_by(rollouts.c.started_at.desc(), rollouts.c.rollout_id.desc())

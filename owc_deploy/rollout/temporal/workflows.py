@@ -161,7 +161,7 @@ class RolloutWorkflow(Walk):
 
 @workflow.defn(name="owc-deploy-ring")
 class RingWorkflow(Walk):
-    """Walks one ring of a rollout, until it is good or is to be left for another reason."""
+    """Walks one ring of a rollout, until it has ended or is to be left for another reason."""
 
     @workflow.run
     async def run(self, order: dict[str, Any]) -> None:

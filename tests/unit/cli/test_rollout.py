@@ -483,7 +483,7 @@ def test_a_soak_is_not_passed_over_by_what_is_merged_meanwhile(desk: Desk) -> No
     second = desk.json("start", "--supersede", "--yes")
     assert second["rollout_id"] != first["rollout_id"]
     assert (second["state"], second["waits_until"]) == ("waiting", first["waits_until"])
-    assert second["counts"] == {"ok": 1, "pending": 2}
+    assert second["counts"] == {"changed": 1, "pending": 2}
     assert list(desk.live()) == ["altena"]
     # What changes the canary is soaked anew.
     desk.fleet = three_sites(desk.fleet.root, rings=SOAKING, news="2.0.0")
@@ -556,7 +556,7 @@ def test_a_schedule_leaves_a_rollout_alone_whose_documents_changed(desk: Desk) -
     desk.fleet = three_sites(desk.fleet.root, rings=SOAKING, news="2.0.0")
     (walked,) = desk.json("resume", "--scheduled", "--yes")["rollouts"]
     assert walked["rollout_id"] == first["rollout_id"]
-    assert desk.code == 0
+    assert desk.code == 1
     assert "bergen, heusden are not those it was started with" in desk.said
     assert "--supersede" in desk.said
     assert desk.live() == {"altena": "1.0.0"}
@@ -565,12 +565,12 @@ def test_a_schedule_leaves_a_rollout_alone_whose_documents_changed(desk: Desk) -
 def test_a_schedule_goes_on_with_what_it_may(desk: Desk) -> None:
     """Somebody else walks one of two rollouts."""
     desk.fleet = three_sites(desk.fleet.root, rings=SOAKING)
-    held = desk.json("start", "altena", "--yes")["rollout_id"]
     frozen = FreezeDays(now().date(), now().date() + timedelta(days=1), "elections")
     open_fleet = desk.fleet
     desk.fleet = replace(desk.fleet, settings=replace(desk.fleet.settings, freeze_days=(frozen,)))
     other = desk.json("start", "bergen", "--yes")["rollout_id"]
     desk.fleet = open_fleet
+    held = desk.json("start", "altena", "--yes")["rollout_id"]
     assert desk.owc("resume", "--scheduled") == 2
     assert "--yes" in desk.said
     later = now() + timedelta(hours=2)
@@ -597,7 +597,7 @@ def test_a_site_that_left_the_fleet_is_not_attempted(desk: Desk) -> None:
     without = {name: each for name, each in desk.fleet.manifests.items() if name != "bergen"}
     desk.fleet = replace(desk.fleet, manifests=without)
     desk.patch.setattr("owc_deploy.cli.rollout_walk.now", lambda: now() + timedelta(hours=2))
-    assert desk.owc("resume", "--scheduled", "--yes") == 0
+    assert desk.owc("resume", "--scheduled", "--yes") == 1
     document = desk.json("resume", "--yes")
     words = {site["site"]: site for ring in document["rings"] for site in ring["sites"]}
     assert document["rollout_id"] == first["rollout_id"]

@@ -35,7 +35,7 @@ def ended(word: str) -> dict[str, Any]:
         ("site-ended", ended("rolled-back"), "site-failed", "altena: rolled-back: why"),
         ("site-ended", ended("inconclusive"), "site-failed", "altena: inconclusive: why"),
         ("undo-ended", ended("failed"), "site-failed", "altena: failed: why"),
-        ("ring-ended", {"ring": "canary"}, "ring-ended", "ring canary is good"),
+        ("ring-ended", {"ring": "canary"}, "ring-ended", "ring canary has ended"),
         ("rollout-paused", {"why": "lunch"}, "rollout-paused", "lunch"),
         ("rollout-halted", {"why": "budget"}, "rollout-halted", "budget"),
         ("rollout-aborted", {"why": "no"}, "rollout-aborted", "no"),

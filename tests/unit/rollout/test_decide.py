@@ -37,6 +37,7 @@ from unit.rollout.examples import (
     site,
     started,
     three_rings,
+    undone,
 )
 
 from owc_deploy.plan.models import OutcomeWord
@@ -54,6 +55,7 @@ from owc_deploy.rollout.models import (
     SettleRing,
     Stand,
     Start,
+    Undo,
     Wait,
 )
 
@@ -348,8 +350,13 @@ SOAKS: list[tuple[str, Story, Decision]] = [
         Halt("ring canary: unreachable 1, allowed 0: a"),
     ),
     (
-        "not any more: that counts",
+        "not any more: it goes back",
         [*SOAKED, checked("canary", a="failed")],
+        Undo((A,)),
+    ),
+    (
+        "not any more, and it was brought back: that counts",
+        [*SOAKED, checked("canary", a="failed"), *undone(A)],
         Halt("ring canary: failed 2, allowed 1: a, b"),
     ),
 ]

@@ -5,18 +5,24 @@ from __future__ import annotations
 import pytest
 from unit.rollout.examples import (
     A,
+    B,
     Story,
+    aborted,
+    accepted,
     after,
     cut_off,
     done,
     ended,
     halted,
     intended,
+    resumed,
     retried,
     ring,
     rollout,
     undone,
 )
+
+from owc_deploy.rollout.report import word_of
 
 MADE = rollout(ring("all", A))
 
@@ -61,3 +67,24 @@ def test_what_was_seen_to_be_live_already_was_changed_by_somebody_else() -> None
 )
 def test_whether_something_may_still_go_on_at_its_server(story: Story, expected: bool) -> None:
     assert after(MADE, story)[0].sites["a"].is_unknown is expected
+
+
+# A was changed and its answer lost; B failed; both were undone, B's failure accepted, and A tried
+# again, as it had attempts left.
+CHANGED_AFTER_ITS_UNDO = [
+    *[*intended(A), *ended("unreachable", A), *done(B, outcome="failed")],
+    *[halted("all"), *undone(A), accepted(B), resumed()],
+    *[*intended(A, release="newer"), *ended("changed", A, release_id="newer")],
+]
+BOTH = rollout(ring("all", A, B))
+
+
+def test_a_site_that_is_changed_after_its_undo_is_changed() -> None:
+    standing, _ = after(BOTH, CHANGED_AFTER_ITS_UNDO)
+    assert word_of(standing.sites["a"]) == "changed"
+    assert standing.sites["a"].is_good
+
+
+def test_a_site_that_is_changed_after_its_undo_can_be_undone_again() -> None:
+    standing, _ = after(BOTH, [*CHANGED_AFTER_ITS_UNDO, aborted("all")])
+    assert list(standing.to_undo()) == [A]

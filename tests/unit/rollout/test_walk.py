@@ -82,11 +82,11 @@ def test_a_good_rollout_is_walked_to_its_end() -> None:
         "ring canary: every site had its turn",
         "waiting until 2026-11-25 09:10:00Z: ring canary soaks for 10 minutes",
         "ring canary: looking at it after its soak",
-        "ring canary is good",
+        "ring canary has ended",
         "ring all: b",
         "ring all: c",
         "ring all: every site had its turn",
-        "ring all is good",
+        "ring all has ended",
         "the rollout is done",
     ]
     assert walked.clock.now() == BEGINS + 10 * MINUTE

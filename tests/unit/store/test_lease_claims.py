@@ -19,6 +19,9 @@ NAMES = st.lists(st.sampled_from(["site/a", "site/b", "site/c", "server/d"]), mi
 WHO = st.integers(0, 2)
 
 
+REASONS = ("apply", "rollout 1", "rollout 1")
+
+
 class Claims(RuleBasedStateMachine):
     """Three claims on one store, one of which takes over; the model knows who should have what."""
 
@@ -34,17 +37,19 @@ class Claims(RuleBasedStateMachine):
     def open(self) -> None:
         store = open_store(Path(self.folder.name) / "history.sqlite3", clock=lambda: self.now)
         self.claims: list[Claim] = [
-            store.claim(reason=f"claim {number}", take_over=number == 2, narrate=lambda _: None)
-            for number in range(3)
+            store.claim(reason=reason, take_over=number == 2, narrate=lambda _: None)
+            for number, reason in enumerate(REASONS)
         ]
 
     def teardown(self) -> None:
         self.folder.cleanup()
 
-    def is_free(self, who: int, name: str) -> bool:
+    def is_free(self, who: int, name: str, *, partly: bool = False) -> bool:
         owner = self.owners.get(name)
         lapsed = self.now >= self.renewed.get(name, self.now) + timedelta(seconds=EXPIRY_SECONDS)
-        return owner is None or owner == who or lapsed or who == 2
+        # Bit by bit only what is left of the same work is taken over.
+        takes_over = who == 2 and (not partly or owner is None or REASONS[owner] == REASONS[2])
+        return owner is None or owner == who or lapsed or takes_over
 
     def note(self, who: int, taken: set[str]) -> None:
         for name in taken:
@@ -74,7 +79,7 @@ class Claims(RuleBasedStateMachine):
     @rule(who=WHO, names=NAMES)
     def take_free(self, who: int, names: list[str]) -> None:
         wanted = self.new_to(who, names)
-        held = {name for name in wanted if not self.is_free(who, name)}
+        held = {name for name in wanted if not self.is_free(who, name, partly=True)}
         assert {holder.name for holder in self.claims[who].take_free(names)} == held
         self.note(who, wanted - held)
 
