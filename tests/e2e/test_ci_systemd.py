@@ -110,7 +110,7 @@ class Machine(FleetDesk):
 
     def after_two_more_ticks(self) -> None:
         # The one that is under way may have looked before.
-        ended = ("Finished Roll out", "Failed to start")
+        ended = ("Finished owc-deploy.service", "Failed to start owc-deploy.service")
         before = self.said(*ended)
         self.eventually(lambda: self.said(*ended) >= before + 3)
 
