@@ -55,7 +55,8 @@ Exit codes: 0 done or nothing to do, 1 a site or server failed, 4 somebody else 
     "decommission",
     multiple=True,
     metavar="SITE",
-    help="Take this site, which no manifest names any more, off the air (keeps everything).",
+    help="Take this site, which no manifest names any more, off the air (keeps everything), and do"
+    " nothing else but for each SITE that is named too.",
 )
 def command(
     sites: tuple[str, ...],

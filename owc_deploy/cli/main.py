@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import importlib
 import itertools
 import logging
@@ -162,7 +164,23 @@ def _report_bug() -> int:
 def main() -> None:
     """Run the command line of this process and exit."""
     _stop_on_signals()
-    sys.exit(run(sys.argv[1:]))
+    codes: list[int] = []
+    # Registered before everything else that is to be done at the end, and so done after it.
+    atexit.register(_end_at_once, codes)
+    codes.append(run(sys.argv[1:]))
+    sys.exit(codes[0])
+
+
+def _end_at_once(codes: Sequence[int]) -> None:
+    """End here where Temporal was asked: its threads may abort an interpreter that is torn down.
+
+    See https://github.com/temporalio/sdk-python/issues/300: then the exit code says nothing.
+    """
+    if codes and "temporalio" in sys.modules:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(codes[0])
 
 
 def _stop_on_signals() -> None:

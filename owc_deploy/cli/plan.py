@@ -50,7 +50,8 @@ Exit codes: 0 planned, 1 a site cannot be planned for, 3 documents invalid, 10 c
     "decommission",
     multiple=True,
     metavar="SITE",
-    help="Take this site, which no manifest names any more, off the air (keeps everything).",
+    help="Take this site, which no manifest names any more, off the air (keeps everything), and do"
+    " nothing else but for each SITE that is named too.",
 )
 @click.option("--detailed-exitcode", is_flag=True, help="Exit 10 when something would change.")
 def command(

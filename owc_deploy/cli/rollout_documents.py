@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from owc_deploy.cli.view import narrate
-from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout.checkout import Checkout, CheckoutDiffersError, moved
 from owc_deploy.rollout.decide import Calendar
 from owc_deploy.rollout.hands import ServerHands
@@ -40,9 +39,4 @@ class Documents:
                 )
             self._tools.executor.use(fleet)
             self._hands = replace(self._hands, fleet=fleet)
-        return self._hands, calendar_of(fleet)
-
-
-def calendar_of(fleet: Fleet) -> Calendar:
-    """Return when the sites of a fleet may be changed."""
-    return Calendar(fleet.settings.sla_tiers, fleet.settings.freeze_days)
+        return self._hands, Calendar.of(fleet)

@@ -125,7 +125,7 @@ def start_command(
     with closing(session.executor):
         store = open_fleet_store(session.fleet)
         aim = aim_of(session, store, wish, check_sites(session.fleet, sites))
-        now_there = session.fleet
+        asked_for = session.fleet
         session, aim, renewed = relocked(session, aim, skip_refused=skip_refused)
         if supersede:
             for each in undoing(session.fleet, store, aim.sites):
@@ -151,7 +151,7 @@ def start_command(
         with store.claim(
             LOCKS_DOCUMENT, reason="a rollout begins", take_over=take_over, narrate=narrate
         ):
-            _require_unmoved(now_there, load_fleet(fleet_root), rollout)
+            _require_unmoved(asked_for, load_fleet(fleet_root), rollout)
             # They went on while somebody was asked.
             begins.begin(in_the_way(session.fleet, store, aim.sites) if supersede else ())
         narrate(f"rollout {rollout.rollout_id}")
@@ -173,7 +173,7 @@ def _planned(
     """
     known = frozenset(soaks) & session.fleet.manifests.keys()
     plan = planned(session, tuple(sorted(aim.sites | known)), (), hold=True)
-    check_seen(aim.seen, plan)
+    check_seen(aim.seen, plan, aim.sites)
     _refuse_without_ring(plan, named)
     kept = known & {site.site for site in plan.sites if site.action == "none"}
     wanted = aim.sites | kept

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from owc_deploy.cli.options import Function
-from owc_deploy.cli.rollout_documents import Documents, calendar_of
+from owc_deploy.cli.rollout_documents import Documents
 from owc_deploy.cli.rollout_view import print_report
 from owc_deploy.cli.session import Session, now, progress
 from owc_deploy.cli.tell import TellingJournal, notifier
@@ -22,7 +22,7 @@ from owc_deploy.fleet.models import Fleet
 from owc_deploy.plan.models import Plan
 from owc_deploy.plan.windows import HORIZON
 from owc_deploy.rollout.claims import RunRecords, SiteClaims, reason_of
-from owc_deploy.rollout.decide import decide
+from owc_deploy.rollout.decide import Calendar, decide
 from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
 from owc_deploy.rollout.models import NewEvent, Rollout, Stand, Wait
@@ -93,7 +93,7 @@ class EmbeddedEngine:
                 context="the fleet.yml here says `engine: embedded`",
                 hint="the same command with the fleet.yml it was started with; or with --take-over",
             )
-        stopped = stops_at(decide(standing, calendar_of(tools.fleet), now()), now(), patience)
+        stopped = stops_at(decide(standing, Calendar.of(tools.fleet), now()), now(), patience)
         if stopped is not None and not standing.is_under_way and not is_walked_elsewhere:
             # Whoever comes by every quarter of an hour leaves no trace of finding nothing to do.
             return standing, stopped
@@ -146,7 +146,7 @@ def _walk_here(
                     standing,
                     journal,
                     hands,
-                    calendar_of(tools.fleet),
+                    Calendar.of(tools.fleet),
                     SystemClock(),
                     patience=patience,
                     require=claim.require,
@@ -260,7 +260,7 @@ def choose(store: Store, rollout_id: str) -> str:
 
 def current_report(fleet: Fleet, store: Store, standing: Standing) -> dict[str, Any]:
     """Return how far a rollout is, and what it would do now."""
-    decision = decide(standing, calendar_of(fleet), now())
+    decision = decide(standing, Calendar.of(fleet), now())
     engine = engine_of(fleet, store)
     # One that was aborted is walked until what was under way has ended.
     is_at_rest = standing.is_over and not standing.is_under_way

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from owc_deploy.cli.view import narrate
 from owc_deploy.fleet.models import Fleet, NotificationEvent
@@ -14,14 +15,15 @@ from owc_deploy.notify.notifier import Notifier
 from owc_deploy.rollout.apply import GOOD, Applied
 from owc_deploy.rollout.models import Event, NewEvent, Rollout
 from owc_deploy.rollout.ports import Journal
+from owc_deploy.rollout.progress import PASSING
 from owc_deploy.store.models import RecordedFinding
 
 if TYPE_CHECKING:  # 0.05 s that only `audit` must pay
     from owc_deploy.evidence.audit import Finding
 
 _LINES = 20
-# Outcomes of a site that somebody should look into now.
-_WRONG = frozenset({"failed", "rolled-back", "inconclusive"})
+# Outcomes of a site that somebody should look into now; others may be better the next time.
+_WRONG = frozenset({"failed", "rolled-back", "inconclusive", "not-attempted"})
 
 
 def notifier(fleet: Fleet) -> Notifier:
@@ -96,11 +98,15 @@ class WorkerNotices:
 
 
 def tell_events(notifier: Notifier, rollout: Rollout, events: Iterable[NewEvent]) -> None:
-    """Tell the channels of what happened in a rollout."""
-    for event in events:
-        notice = rollout_notice(rollout, event, job_link())
-        if notice is not None:
-            notifier.tell(notice)
+    """Tell the channels of what happened in a rollout, in one message where it is of one kind.
+
+    A server that is given up may have hundreds of sites.
+    """
+    notices = (rollout_notice(rollout, event, job_link()) for event in events)
+    for _, alike in groupby(filter(None, notices), key=lambda notice: notice.event):
+        first, *others = alike
+        text = _listed([first.text, *(notice.text for notice in others)])
+        notifier.tell(replace(first, text=text))
 
 
 def rollout_notice(rollout: Rollout, event: NewEvent, link: str) -> Notice | None:
@@ -119,17 +125,31 @@ def rollout_notice(rollout: Rollout, event: NewEvent, link: str) -> Notice | Non
             )
         case "ring-ended":
             return notice("ring-ended", f"ring {body['ring']} has ended")
-        case "rollout-paused":
-            return notice("rollout-paused", str(body["why"]))
-        case "rollout-halted":
-            return notice("rollout-halted", str(body["why"]))
-        case "rollout-aborted":
-            return notice("rollout-aborted", str(body["why"]))
+        case "rollout-paused" | "rollout-halted" | "rollout-aborted" as kind:
+            return notice(kind, str(body["why"]))
+        case "rollout-ended" if body["word"] == "incomplete":
+            return notice("rollout-incomplete", "sites were left as they were")
         case "rollout-ended" if body["word"] != "aborted":
             return notice("rollout-ended", f"the rollout is {body['word']}")
-        case "site-ended" | "undo-ended" if body["outcome"] in _WRONG:
-            return notice("site-failed", f"{event.site}: {body['outcome']}: {body['message']}")
+        case "site-ended" | "undo-ended" if _is_to_look_into(body, rollout):
+            return notice("site-failed", _in_words(event.site, body))
+        case "ring-checked":
+            problems = body["problems"].items()
+            wrong = [
+                _in_words(s, found) for s, found in problems if _is_to_look_into(found, rollout)
+            ]
+            return notice("site-failed", _listed(wrong)) if wrong else None
     return None
+
+
+def _is_to_look_into(ended: Mapping[str, Any], rollout: Rollout) -> bool:
+    """Return whether a turn of a site ended in a way that the rollout leaves to people."""
+    is_last = ended.get("given_up") or ended.get("attempt", 0) >= rollout.limits.attempts
+    return ended["outcome"] in _WRONG or bool(is_last and ended["outcome"] in PASSING)
+
+
+def _in_words(site: str, ended: Mapping[str, Any]) -> str:
+    return f"{site}: {ended['outcome']}: {ended['message']}"
 
 
 def audit_notice(

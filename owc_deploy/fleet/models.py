@@ -21,6 +21,7 @@ NotificationEvent = Literal[
     "rollout-paused",
     "rollout-halted",
     "rollout-ended",
+    "rollout-incomplete",
     "rollout-aborted",
     "site-failed",
     "apply-failed",
@@ -35,6 +36,7 @@ DEFAULT_TIME_ZONE = "Europe/Amsterdam"
 NEEDS_A_PERSON: tuple[NotificationEvent, ...] = (
     "rollout-paused",
     "rollout-halted",
+    "rollout-incomplete",
     "site-failed",
     "apply-failed",
     "audit-finding",

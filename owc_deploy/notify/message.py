@@ -21,6 +21,7 @@ _KINDS: dict[str, Kind] = {
     "rollout-paused": "warning",
     "rollout-halted": "failure",
     "rollout-ended": "success",
+    "rollout-incomplete": "warning",
     "rollout-aborted": "warning",
     "site-failed": "failure",
     "apply-failed": "failure",

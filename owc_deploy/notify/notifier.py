@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from owc_deploy.errors import SecretError
-from owc_deploy.fleet.models import Fleet, NotificationChannel
+from owc_deploy.fleet.models import Fleet, NotificationChannel, NotificationEvent
 from owc_deploy.fleet.secrets import Sensitive, read_secret
 from owc_deploy.notify.message import Notice, kind_of, message_for
 
 DELIVERY_SECONDS = 20.0
 # A channel that did not answer in time is not waited for again so soon.
 LEFT_ALONE_SECONDS = 300.0
+# Whoever asked for the latter is told of the former as well.
+_AS: dict[str, NotificationEvent] = {"rollout-incomplete": "rollout-ended"}
 
 _KEPT = (
     *("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"),
@@ -64,7 +66,7 @@ class Notifier:
         channels = [
             channel
             for channel in self._fleet.settings.notifications
-            if notice.event in channel.events
+            if {notice.event, _AS.get(notice.event)} & {*channel.events}
             and self._left_alone_until.get(channel.name, now) <= now
         ]
         for delivery in self.send(notice, channels):

@@ -33,12 +33,17 @@ from owc_deploy.plan.strangers import stranger_plans
 class Wishes:
     """What the person at the keyboard asked for.
 
-    `sites` are those to plan for, all of the fleet when empty. `decommission` are sites on the
-    servers that no manifest names any more and that may be taken off the air.
+    `sites` are those to plan for. `decommission` are sites on the servers that no manifest names
+    any more and that may be taken off the air. When neither names any, all of the fleet is planned.
     """
 
     sites: frozenset[str] = frozenset()
     decommission: frozenset[str] = frozenset()
+
+    @property
+    def are_for_all(self) -> bool:
+        """Whether nobody named a site: to take one off the air is to name one."""
+        return not self.sites and not self.decommission
 
 
 def make_plan(
@@ -70,16 +75,16 @@ def make_plan(
             unknown_blocks((m for m in fleet.mitigations if m.concerns(name)), catalogue),
             now,
         )
-        for name in sorted(wishes.sites or fleet.manifests)
+        for name in sorted(fleet.manifests if wishes.are_for_all else wishes.sites)
         if name in fleet.manifests
     ]
-    sites += stranger_plans(fleet, observed, wishes.sites, wishes.decommission)
+    sites += stranger_plans(fleet, observed, wishes.decommission, others=wishes.are_for_all)
     sites.sort(key=lambda site: _ring_order(fleet, site))
     servers = [
         _server_plan(seen, fingerprints.get(name, ""), sites)
         for name, seen in sorted(observed.items())
     ]
-    if wishes.sites or wishes.decommission:
+    if not wishes.are_for_all:
         # Whoever names sites does not ask for work on servers that carry none of them.
         carrying = {site.server for site in sites if site.action != "held"}
         servers = [

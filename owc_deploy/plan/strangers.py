@@ -13,13 +13,14 @@ from owc_deploy.plan.models import Change, ObservedServer, SitePlan
 def stranger_plans(
     fleet: Fleet,
     observed: Mapping[str, ObservedServer],
-    sites: frozenset[str],
     decommission: frozenset[str],
+    *,
+    others: bool,
 ) -> list[SitePlan]:
     """Plan for the sites on the servers that no manifest names any more.
 
     A manifest can be lost by mistake, so nothing happens to them until they are named in
-    `decommission`. When `sites` are named the others are left out.
+    `decommission`. The `others` are left out where sites are named.
 
     Raises UsageError when a name in `decommission` is not such a site, with the reason for each.
     """
@@ -30,7 +31,7 @@ def stranger_plans(
         if held.site in decommission:
             change = Change("site", "on the air", None, "no manifest names it, and it was asked")
             plans.append(replace(held, action="decommission", changes=(change,), reason=""))
-        elif not sites:
+        elif others:
             plans.append(held)
     return plans
 

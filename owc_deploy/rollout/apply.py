@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -57,14 +57,14 @@ def check_plan(fleet: Fleet, catalogue: Catalogue, plan: Plan) -> None:
         raise _stale(moved, f"the plan is of {plan.created_at}")
 
 
-def check_seen(seen: Mapping[str, str], plan: Plan) -> None:
-    """Raise PlanStaleError when a site of `plan` is not live as a saved plan saw it.
+def check_seen(seen: Mapping[str, str], plan: Plan, sites: Collection[str]) -> None:
+    """Raise PlanStaleError when one of `sites` is not live any more as a saved plan saw it.
 
     `seen` is what that one was made from, empty for none.
     """
     now = plan.bound_to
-    looked_at = [name for name in now if name.startswith("observed/")]
-    moved = [name for name in looked_at if seen.get(name) != now[name]] if seen else []
+    looked_at = [f"observed/{site.server}/{site.site}" for site in plan.sites if site.site in sites]
+    moved = [name for name in looked_at if seen.get(name) != now.get(name)] if seen else []
     if moved:
         raise _stale(sorted(moved), "what would be done now is not what was reviewed")
 

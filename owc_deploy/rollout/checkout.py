@@ -15,7 +15,7 @@ from owc_deploy.fleet.load import load_fleet
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout.models import RolloutSite
 from owc_deploy.rollout.ports import Tell
-from owc_deploy.rollout.rings import documents_sha256, is_as_started
+from owc_deploy.rollout.rings import is_as_started
 from owc_deploy.rollout.standing import Standing
 
 # A signed catalogue is asked for what is new so often.
@@ -106,15 +106,7 @@ def require_documents(
 
     With `exactly` their documents must be those that the rollout was started with.
     """
-    differing = [
-        site.site
-        for site in sites
-        if exactly
-        and (
-            site.site not in fleet.manifests
-            or documents_sha256(fleet, site.site) != site.documents_sha256
-        )
-    ]
+    differing = [site.site for site in sites if exactly and not is_as_started(fleet, site)]
     if server not in fleet.servers:
         what = f"it has no server {server}"
     elif differing:

@@ -22,9 +22,10 @@ from owc_deploy.plan.make import Wishes, make_plan
 from owc_deploy.plan.models import ObservedServer, Plan, SiteOutcome
 from owc_deploy.rollout.apply import in_words, versions_of
 from owc_deploy.rollout.looks import problem_of, way_back, with_plan, without_plan
-from owc_deploy.rollout.models import EventKind, NewEvent, RolloutSite
+from owc_deploy.rollout.models import NewEvent, RolloutSite
 from owc_deploy.rollout.observe import observe
 from owc_deploy.rollout.ports import Claims, Journal, Record, Tell
+from owc_deploy.rollout.progress import EndedKind
 from owc_deploy.rollout.releases import Release, intents, release_requests, releases
 from owc_deploy.rollout.secrets import supplied_chains
 from owc_deploy.rollout.standing import GOOD, Standing
@@ -71,9 +72,10 @@ class ServerHands:
         for some in _by_servers(sites, LOOKS_AT_ONCE):
             observed = self._look(some)
             problems |= {
-                site.site: asdict(problem)
+                site.site: {**asdict(problem), "attempt": state.checks + 1}
                 for site in some
-                if (problem := problem_of(site, standing.sites[site.site], observed[site.server]))
+                if (state := standing.sites[site.site])
+                and (problem := problem_of(site, state, observed[site.server]))
             }
         body = {"ring": ring, "sites": [site.site for site in sites], "problems": problems}
         self.journal.append(NewEvent("ring-checked", body=body))
@@ -125,7 +127,7 @@ class ServerHands:
         made, refused = releases(self.fleet, plan, self.clock()) if plan else ([], [])
         # In one writing: whoever goes on after a cut-off finds the batch as a whole.
         intended = intents(made, standing, self.claims.fences())
-        self._note("site-ended", (*ended, *seen, *refused), *intended)
+        self._note("site-ended", standing, (*ended, *seen, *refused), *intended)
         if plan is None or not made:
             return
         wanted = {release.site for release in made}
@@ -133,7 +135,7 @@ class ServerHands:
         outcomes = self._released(made, plan)
         known = [self._with_versions(_as_seen(outcome, made)) for outcome in outcomes]
         self.record.end(run_id, known)
-        self._note("site-ended", known)
+        self._note("site-ended", standing, known)
 
     def _left_to_change(
         self, standing: Standing, ring: str, sites: Sequence[RolloutSite]
@@ -229,7 +231,7 @@ class ServerHands:
             for asked in requests.values()
             for request in asked
         )
-        self._note("undo-ended", (*ended, *seen), *intended)
+        self._note("undo-ended", standing, (*ended, *seen), *intended)
         if not requests:
             return
         run_id = self.record.begin(places, "")
@@ -241,9 +243,15 @@ class ServerHands:
             words = in_words(error)
             outcomes = tuple(SiteOutcome(s.site, s.server, "inconclusive", words) for s in places)
         self.record.end(run_id, outcomes)
-        self._note("undo-ended", outcomes)
+        self._note("undo-ended", standing, outcomes)
 
-    def _note(self, kind: EventKind, outcomes: Iterable[SiteOutcome], *intended: NewEvent) -> None:
+    def _note(
+        self,
+        kind: EndedKind,
+        standing: Standing,
+        outcomes: Iterable[SiteOutcome],
+        *intended: NewEvent,
+    ) -> None:
         """Write down how it ended, and what is about to be done, and tell of the former."""
         outcomes = tuple(outcomes)
         ended = (
@@ -256,6 +264,7 @@ class ServerHands:
                     "release_id": outcome.release_id,
                     "previous_release_id": outcome.previous_release_id,
                     "seconds": outcome.seconds,
+                    "attempt": standing.sites[outcome.site].attempt_of(kind),
                 },
             )
             for outcome in outcomes

@@ -7,8 +7,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, cast
 
-from owc_deploy.errors import UsageError
+from owc_deploy.errors import OwcError, UsageError
 from owc_deploy.fleet.models import RolloutLimits
+from owc_deploy.plan.specification import canonical_sha256
 from owc_deploy.rollout.models import (
     Emergency,
     Event,
@@ -25,6 +26,12 @@ from owc_deploy.store.audit import AuditEntry, NewEntry
 SCHEMA_VERSION = 1
 # What a rollout that is over is called in the list of rollouts.
 _ENDING = frozenset({"rollout-ended"})
+
+
+class RolloutAlteredError(OwcError):
+    """What a rollout was started with was changed in the database since."""
+
+    reference = "rollout-altered"
 
 
 class StoreJournal:
@@ -64,10 +71,11 @@ def begin(
     `ending` are the last events of rollouts that are aborted for it, by their identifiers.
     Raises UsageError when some of its sites are part of another that is not over.
     """
-    started = NewEvent("rollout-started", body=_started(rollout))
+    document = rollout_to_document(rollout)
+    started = NewEvent("rollout-started", body=_started(rollout, document))
     taken = store.rollouts.add(
         rollout.rollout_id,
-        rollout_to_document(rollout),
+        document,
         (site.site for site in rollout.sites),
         *(_entry(event, rollout.rollout_id) for event in (started, *events)),
         ending={
@@ -96,14 +104,35 @@ def _refuse(taken: Mapping[str, str]) -> None:
 def read(store: Store, rollout_id: str) -> Standing:
     """Return how far a rollout is.
 
-    Raises UsageError when there is no such rollout.
+    Raises UsageError when there is no such rollout, and RolloutAlteredError when it is not the one
+    that the audit log says was started.
     """
     document = store.rollouts.document(rollout_id)
     if document is None:
         raise UsageError(f"there is no rollout {rollout_id}", hint="owc-deploy rollout list")
+    events = StoreJournal(store, rollout_id).events()
+    _refuse_altered(rollout_id, document, events)
     standing = Standing(rollout_from_document(document))
-    standing.learn(StoreJournal(store, rollout_id).events())
+    standing.learn(events)
     return standing
+
+
+def _refuse_altered(rollout_id: str, document: Mapping[str, Any], events: Sequence[Event]) -> None:
+    """Raise RolloutAlteredError unless a document is the one that its first event tells of.
+
+    Its budgets, limits and hashes stand in a table that, unlike the log, a database lets be
+    changed. A rollout of before the event told its hash is believed.
+    """
+    expected = next(
+        (e.body.get("document_sha256") for e in events if e.kind == "rollout-started"), None
+    )
+    if expected is not None and expected != canonical_sha256(document):
+        raise RolloutAlteredError(
+            f"rollout {rollout_id} is not as it was started: the table rollouts of the history was"
+            " altered since",
+            context="the audit log has another SHA-256 of it",
+            hint="owc-deploy audit-log verify, and bring the table back from a backup",
+        )
 
 
 def rollout_to_document(rollout: Rollout) -> dict[str, Any]:
@@ -140,9 +169,10 @@ def _ring(document: Mapping[str, Any]) -> RolloutRing:
     return RolloutRing(**{**document, "sites": sites, "wave_sizes": tuple(document["wave_sizes"])})
 
 
-def _started(rollout: Rollout) -> dict[str, Any]:
-    """Return what the audit log tells of the start; the whole is in the document."""
+def _started(rollout: Rollout, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the audit log tells of the start; the whole is in the document, by its hash."""
     return {
+        "document_sha256": canonical_sha256(document),
         "cause": rollout.cause,
         "operator": rollout.operator,
         "reason": rollout.reason,

@@ -26,6 +26,8 @@ FAILING: dict[OutcomeWord, Failing] = {
     "busy": "unreachable",
     "not-attempted": "unreachable",
 }
+# An event that says how the turn of a site ended.
+EndedKind = Literal["site-ended", "undo-ended"]
 # Sites of one tier and one supplier: those outside their window, and those of a supplier that has
 # as many under way as are allowed, are passed over together.
 Lane = tuple[str, str]
@@ -84,6 +86,10 @@ class SiteStanding:
     def is_good(self) -> bool:
         """Whether it is as the rollout wants it, as far as is known."""
         return self.outcome in GOOD and self.undo is None
+
+    def attempt_of(self, kind: EndedKind) -> int:
+        """Return which attempt it is that ends with such an event next, counted from 1."""
+        return 1 + (self.attempts if kind == "site-ended" else self.undo_attempts)
 
     @property
     def counts_as(self) -> Failing | None:

@@ -23,6 +23,7 @@ from owc_deploy.rollout.models import (
     Undo,
     Wait,
 )
+from owc_deploy.rollout.progress import EndedKind
 from owc_deploy.rollout.standing import Standing
 
 Doing = Literal["change", "undo", "check"]
@@ -164,9 +165,8 @@ def given_up(
     for site in due:
         state = standing.sites[site.site]
         intended = state.is_intended if batch.doing == "change" else state.is_undo_intended
-        body = {"outcome": "inconclusive" if intended else unbegun, "message": why}
-        kind: Literal["site-ended", "undo-ended"] = (
-            "site-ended" if batch.doing == "change" else "undo-ended"
-        )
-        events.append(NewEvent(kind, site.site, body))
+        kind: EndedKind = "site-ended" if batch.doing == "change" else "undo-ended"
+        word = "inconclusive" if intended else unbegun
+        ended = {"outcome": word, "message": why, "attempt": state.attempt_of(kind)}
+        events.append(NewEvent(kind, site.site, ended))
     return tuple(events)

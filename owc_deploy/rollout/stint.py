@@ -20,7 +20,7 @@ from owc_deploy.rollout.claims import RunRecords, SiteClaims, reason_of
 from owc_deploy.rollout.decide import Calendar
 from owc_deploy.rollout.hands import ServerHands
 from owc_deploy.rollout.journal import StoreJournal, read
-from owc_deploy.rollout.models import Event, NewEvent, Rollout, Stand
+from owc_deploy.rollout.models import Event, NewEvent, Rollout, RolloutSite, Stand
 from owc_deploy.rollout.ports import Tell
 from owc_deploy.rollout.standing import Standing
 from owc_deploy.rollout.steps import Batch, LeaveRing, Note, Step, given_up, next_step, still_due
@@ -91,42 +91,65 @@ class Stint:
         down only while nothing else has happened since.
         """
         fleet = self.checkout.fleet()
-        calendar = Calendar(fleet.settings.sla_tiers, fleet.settings.freeze_days)
+        written: list[tuple[Rollout, Sequence[NewEvent]]] = []
+        try:
+            with self._deciding:
+                return self._decided(fleet, rollout_id, workflow, ring, under_way, written)
+        finally:
+            # Channels take their time, in which other workflows have something to ask.
+            for rollout, events in written:
+                self.on_events(fleet, rollout, events)
+
+    def _decided(
+        self,
+        fleet: Fleet,
+        rollout_id: str,
+        workflow: str,
+        ring: str,
+        under_way: UnderWay,
+        written: list[tuple[Rollout, Sequence[NewEvent]]],
+    ) -> Step:
+        """See `advance`; what was written down is added to `written`."""
+        calendar = Calendar.of(fleet)
         journal = StoreJournal(self.store, rollout_id)
-        with self._deciding:
-            # Kept for the next time, unless this fails half-way.
-            standing = self._standings.pop(rollout_id, None) or read(self.store, rollout_id)
-            while True:
-                standing.learn(journal.events(after=standing.number))
-                if standing.workflow != workflow:
-                    return LeaveRing() if ring else Stand(standing.state, "others walk it now")
-                standing.take_as_under_way(
-                    changing=frozenset(under_way.changing),
-                    undoing=frozenset(under_way.undoing),
-                    checking=frozenset(under_way.checking),
-                )
-                step = next_step(standing, calendar, self.clock(), ring)
-                if not isinstance(step, Note):
-                    break
-                events = noted(step.decision)
-                if journal.append_after(standing.number, *events):
-                    self.tell(words_of(step.decision))
-                    self.on_events(fleet, standing.rollout, events)
-            if not standing.is_over:
-                self._standings[rollout_id] = standing
+        # Kept for the next time, unless this fails half-way.
+        standing = self._standings.pop(rollout_id, None) or read(self.store, rollout_id)
+        while True:
+            standing.learn(journal.events(after=standing.number))
+            if standing.workflow != workflow:
+                return LeaveRing() if ring else Stand(standing.state, "others walk it now")
+            standing.take_as_under_way(
+                changing=frozenset(under_way.changing),
+                undoing=frozenset(under_way.undoing),
+                checking=frozenset(under_way.checking),
+            )
+            step = next_step(standing, calendar, self.clock(), ring)
+            if not isinstance(step, Note):
+                break
+            events = noted(step.decision)
+            if journal.append_after(standing.number, *events):
+                written.append((standing.rollout, events))
+                self.tell(words_of(step.decision))
+        if not standing.is_over:
+            self._standings[rollout_id] = standing
         return step
 
-    def carry_out(self, rollout_id: str, workflow: str, batch: Batch) -> None:
+    def carry_out(
+        self, rollout_id: str, workflow: str, batch: Batch, *, is_last: bool = False
+    ) -> None:
         """Do what is left of a batch, and write down how it ended for each site.
 
-        Raises CheckoutDiffersError when this worker has other documents than the rollout.
+        Raises CheckoutDiffersError when this worker has other documents than the rollout. When it
+        `is_last`, as nobody is asked after it, it does what it can with those it has: sites whose
+        documents are others are looked at and never changed.
         """
         standing = read(self.store, rollout_id)
         due = still_due(standing, batch)
         if standing.workflow != workflow or not due:
             return
         fleet = self.checkout.fleet()
-        require_documents(fleet, batch.server, due, exactly=batch.doing == "change")
+        if not is_last:
+            require_documents(fleet, batch.server, due, exactly=batch.doing == "change")
         catalogue = self.checkout.catalogue(fleet)
         self.tell(f"{batch.doing} {', '.join(batch.sites)} on {batch.server}")
         with (
@@ -138,8 +161,12 @@ class Stint:
             claims = SiteClaims(claim)
             if batch.doing != "check":
                 self._take(claims, rollout_id, batch)
-            standing = read(self.store, rollout_id)
+            # Taking them may have been waited for.
+            standing.learn(StoreJournal(self.store, rollout_id).events(after=standing.number))
             due = still_due(standing, batch)
+            if batch.doing == "change":
+                # Hours may have gone by since it was decided that they are in their window.
+                due = self._in_window(fleet, standing, due)
             if standing.workflow != workflow or not due:
                 return
             hands = ServerHands(
@@ -173,6 +200,14 @@ class Stint:
                 self.tell(f"{batch.doing} {', '.join(batch.sites)} was given up: {why}")
                 self.on_events(fleet, standing.rollout, events)
                 return
+
+    def _in_window(
+        self, fleet: Fleet, standing: Standing, sites: Sequence[RolloutSite]
+    ) -> tuple[RolloutSite, ...]:
+        """Return the sites that may be changed now; of the others it is decided anew."""
+        calendar, moment = Calendar.of(fleet), self.clock()
+        passes_over = standing.rollout.emergency is not None
+        return tuple(s for s in sites if passes_over or calendar.is_open(s.sla_tier, moment))
 
     def _take(self, claims: SiteClaims, rollout_id: str, batch: Batch) -> None:
         """Take the sites; wait where a worker that had this batch before has them still.

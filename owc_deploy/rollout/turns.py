@@ -12,8 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
+from typing import Self
 
-from owc_deploy.fleet.models import FreezeDays, RolloutLimits, SlaTier
+from owc_deploy.fleet.models import Fleet, FreezeDays, RolloutLimits, SlaTier
 from owc_deploy.plan.windows import Opening, next_window
 from owc_deploy.rollout.models import RolloutSite, Wait
 from owc_deploy.rollout.standing import PASSING, RingStanding, Standing
@@ -26,6 +27,16 @@ class Calendar:
         self._tiers = tiers
         self._freeze_days = tuple(freeze_days)
         self._found: dict[str, tuple[datetime, Opening | None]] = {}
+
+    @classmethod
+    def of(cls, fleet: Fleet) -> Self:
+        """Return when the sites of a fleet may be changed."""
+        return cls(fleet.settings.sla_tiers, fleet.settings.freeze_days)
+
+    def is_open(self, tier: str, moment: datetime) -> bool:
+        """Return whether the sites of a tier may be changed at that moment."""
+        opening = self.opening(tier, moment)
+        return opening is not None and opening.begins <= moment
 
     def opening(self, tier: str, moment: datetime) -> Opening | None:
         """Return the opening of a tier that `moment` is in, or the first after it."""

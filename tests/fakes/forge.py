@@ -13,13 +13,20 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 _PER_PAGE = 3
+_OURS, _OTHER = 9, 5
 
 
 @dataclass
 class Forge:
-    """Comments by their id; `asked` are the methods and paths, `tokens` what came with each."""
+    """Comments by their id; `asked` are the methods and paths, `tokens` what came with each.
+
+    The token's user wrote them but for `others`. `job_user` is who a job's own token writes as,
+    which may not ask who it is; without one the token is that of an account.
+    """
 
     comments: dict[int, str] = field(default_factory=dict)
+    others: set[int] = field(default_factory=set)
+    job_user: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     status: int = 0
@@ -68,9 +75,17 @@ class Forge:
     def answer(self, method: str, path: str, query: str, document: Any) -> tuple[int, Any]:
         if self.status:
             return (self.status, {"message": "no"})
+        ours = self.job_user or {"id": _OURS, "type": "User"}
+        if path == "/user":
+            return (403, {"message": "no"}) if self.job_user else (200, ours)
         if method == "GET":
+            author = "author" if "/notes" in path else "user"
+            other = {"id": _OTHER, "type": "User"}
             page = int(parse_qs(query)["page"][0])
-            every = [{"id": number, "body": body} for number, body in self.comments.items()]
+            every = [
+                {"id": number, "body": body, author: other if number in self.others else ours}
+                for number, body in self.comments.items()
+            ]
             return (200, every[(page - 1) * _PER_PAGE : page * _PER_PAGE])
         if method == "POST":
             number = max(self.comments, default=0) + 1

@@ -83,9 +83,17 @@ def github_steps(path: Path, job: str = "") -> tuple[Step, ...]:
     )
 
 
-def conditions(event: str) -> set[str]:
-    """Return the conditions of steps that hold for an event."""
-    return {f"github.event_name == '{event}'"}
+_STOPPING = "status pause abort"
+_NEWEST_ONLY = (
+    "github.event_name == 'push' || github.event_name == 'workflow_dispatch'"
+    f" && !contains('{_STOPPING}', inputs.order)"
+)
+
+
+def conditions(event: str, order: str = "") -> set[str]:
+    """Return the conditions of steps that hold for an event, and for what a person ordered."""
+    is_newest_only = event == "push" or (event == "workflow_dispatch" and order not in _STOPPING)
+    return {f"github.event_name == '{event}'", *([_NEWEST_ONLY] if is_newest_only else [])}
 
 
 def gitlab_document(path: Path) -> dict[str, Any]:

@@ -19,21 +19,25 @@ MARK = "<!-- owc-deploy plan -->"
 TIMEOUT_SECONDS = 30
 PER_PAGE = 50
 MOST_PAGES = 100
+# 401, 403 and 404 are how forges say that a token may not ask something.
+REFUSED = {401, 403, 404}
 
 
 def places():
-    """Return the address of the comments, that of one comment, how to change it, and the header."""
+    """Return the addresses of the comments, of one, and of who we are; how to change; a header."""
     if "CI_API_V4_URL" in os.environ:
         project = urllib.parse.quote(os.environ["CI_PROJECT_ID"], safe="")
         number = urllib.parse.quote(os.environ["CI_MERGE_REQUEST_IID"], safe="")
         notes = f"{os.environ['CI_API_V4_URL']}/projects/{project}/merge_requests/{number}/notes"
-        return notes, notes + "/{id}", "PUT", ("PRIVATE-TOKEN", "{token}")
+        me = f"{os.environ['CI_API_V4_URL']}/user"
+        return notes, notes + "/{id}", me, "PUT", ("PRIVATE-TOKEN", "{token}")
     repository = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}"
     number = urllib.parse.quote(os.environ["PULL_REQUEST"], safe="")
     comments = f"{repository}/issues/{number}/comments"
     return (
         comments,
         f"{repository}/issues/comments/{{id}}",
+        f"{os.environ['GITHUB_API_URL']}/user",
         "PATCH",
         ("Authorization", "token {token}"),
     )
@@ -52,14 +56,33 @@ def ask(method, address, header, document=None):
         return json.load(answer)
 
 
-def earlier(comments, header):
+def ourselves(me, header):
+    """Return the number of the token's user, or None for a job's token, which may not ask that."""
+    try:
+        return ask("GET", me, header)["id"]
+    except urllib.error.HTTPError as error:
+        if error.code not in REFUSED:
+            raise
+        return None
+
+
+def is_ours(comment, us):
+    """Return whether the job wrote this: the author of another may change it after the job."""
+    author = comment.get("user") or comment.get("author") or {}
+    if us is not None:
+        return author.get("id") == us
+    # A job's token writes as a bot on GitHub, as a user without an account on Forgejo, Gitea.
+    return author.get("type") == "Bot" or author.get("id", 0) < 0
+
+
+def earlier(comments, header, us):
     """Return the comment of before, or None."""
     for page in range(1, MOST_PAGES + 1):
         # Each forge knows one of these two names for it.
         query = f"page={page}&per_page={PER_PAGE}&limit={PER_PAGE}"
         found = ask("GET", f"{comments}?{query}", header)
         for comment in found:
-            if comment["body"].startswith(MARK):
+            if comment["body"].startswith(MARK) and is_ours(comment, us):
                 return comment["id"]
         if not found:
             break
@@ -72,10 +95,10 @@ def main():
     file = Path(sys.argv[1])
     plan = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
     body = f"{MARK}\n{plan or 'There is no plan: the log of the job says why.'}\n"
-    comments, one, change, (name, value) = places()
+    comments, one, me, change, (name, value) = places()
     header = (name, value.format(token=token))
     try:
-        known = earlier(comments, header)
+        known = earlier(comments, header, ourselves(me, header))
         if known is None:
             ask("POST", comments, header, {"body": body})
         else:

@@ -78,13 +78,15 @@ class Activities:
     async def carry_out(self, work: dict[str, Any]) -> None:
         """Do a batch."""
         batch = batch_of(work["batch"])
-        scheduled = activity.info().scheduled_time
+        waited = datetime.now(UTC) - activity.info().scheduled_time
+        # Others of this place are asked for a while, and this one again.
+        is_last = waited.total_seconds() > self._timing.unfit
 
         def carried_out() -> None:
-            return _told(
-                lambda: self._stint.carry_out(work["rollout_id"], work["workflow"], batch),
-                # Others of this place are asked for a while, and this one again.
-                is_last=(datetime.now(UTC) - scheduled).total_seconds() > self._timing.unfit,
+            rollout_id, workflow = work["rollout_id"], work["workflow"]
+            _told(
+                lambda: self._stint.carry_out(rollout_id, workflow, batch, is_last=is_last),
+                is_last=is_last,
             )
 
         thread = asyncio.get_running_loop().run_in_executor(self._working, carried_out)

@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from owc_deploy.errors import EngineError, LeaseHeldError, SecretError
+from owc_deploy.errors import EngineError, LeaseHeldError, SecretError, StateError
 from owc_deploy.fleet.models import Fleet
 from owc_deploy.rollout.decide import Calendar, decide
 from owc_deploy.rollout.journal import StoreJournal, read
@@ -53,7 +53,7 @@ class TemporalEngine:
                 hint="let it end; or the same command with --take-over",
                 held=(holder,),
             )
-        decision = decide(standing, self._calendar, self.now())
+        decision = decide(standing, Calendar.of(self.fleet), self.now())
         if isinstance(decision, Stand) and not standing.is_under_way:
             # Whoever comes by every quarter of an hour leaves no trace of finding nothing to do.
             return standing, decision
@@ -64,7 +64,7 @@ class TemporalEngine:
         self.tell(f"Temporal walks rollout {rollout_id}; here it is only followed")
         try:
             return self._follow(standing, seen, patience)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, StateError):
             self.tell(f"rollout {rollout_id} goes on; next: owc-deploy rollout watch {rollout_id}")
             raise
 
@@ -88,11 +88,6 @@ class TemporalEngine:
         except (EngineError, SecretError) as error:
             return f"Temporal, as far as is known ({error.message})"
         return f"Temporal, workflow {rollout_id}" if walks else ""
-
-    @property
-    def _calendar(self) -> Calendar:
-        settings = self.fleet.settings
-        return Calendar(settings.sla_tiers, settings.freeze_days)
 
     async def _start(self, rollout: Rollout, *, take_over: bool) -> None:
         client = await connect(self.fleet)
@@ -159,7 +154,7 @@ class TemporalEngine:
         """Tell what happens until it stands still."""
         rollout_id = standing.rollout.rollout_id
         journal = StoreJournal(self.store, rollout_id)
-        calendar = self._calendar
+        calendar = Calendar.of(self.fleet)
         look = 0
         while True:
             look += 1

@@ -130,7 +130,11 @@ def test_github_jobs_have_the_least_they_need() -> None:
     assert secret == {"plan", "rollout"}
     assert "head.repo.full_name == github.repository" in jobs["plan"]["if"]
     assert "refs/heads/main" in jobs["rollout"]["if"]
-    assert {jobs[name]["environment"] for name in secret} == {"owc-plan", "owc-rollout"}
+    orders = "github.event_name == 'workflow_dispatch' && 'owc-order'"
+    assert [jobs[name]["environment"] for name in ("plan", "rollout")] == [
+        "owc-plan",
+        f"${{{{ {orders} || 'owc-rollout' }}}}",
+    ]
 
 
 def test_a_rollout_is_never_stopped_half_way_and_runs_once() -> None:
@@ -139,9 +143,14 @@ def test_a_rollout_is_never_stopped_half_way_and_runs_once() -> None:
     jobs = gitlab_jobs(GITLAB)
     assert {jobs[name]["resource_group"] for name in ("start", "resume")} == {"owc-deploy"}
     changing = ("start", "resume", "order")
-    # Only a start is a deployment, of which GitLab refuses those that a newer one overtook.
-    actions = {name: jobs[name]["environment"].get("action") for name in changing}
-    assert actions == {"start": None, "resume": "verify", "order": "verify"}
+    # Of deployments to one environment, which alone ask for approval, GitLab refuses those that a
+    # newer one overtook.
+    environments = {name: jobs[name]["environment"] for name in changing}
+    assert environments == {
+        "start": {"name": "owc-rollout"},
+        "resume": {"name": "owc-rollout", "action": "verify"},
+        "order": {"name": "owc-order"},
+    }
     assert gitlab_document(GITLAB)["default"]["interruptible"] is False
     assert "OWC_SSH_KEY" not in str(jobs["validate"])
 
@@ -206,6 +215,7 @@ exit "${{code:-0}}"
         assert run(["init", "--ci", ci, str(self.fleet)]) == 0
         (self.fleet / "known_hosts").write_text("web1 ssh-ed25519 AAAA\n")
         self.git("init", "--quiet", "--initial-branch=main")
+        self.git("remote", "add", "origin", str(self.fleet))
         self.commit()
 
     def git(self, *arguments: str) -> str:
@@ -244,12 +254,13 @@ exit "${{code:-0}}"
         values: Mapping[str, str] | None = None,
         server: str = "",
         cancelling: Cancelling | None = None,
+        commit: str = "HEAD",
     ) -> Runner:
         environment = {
             **self.environment,
             "GITHUB_SERVER_URL": server or f"file://{self.root}/origin",
             "GITHUB_REPOSITORY": "owc/fleet",
-            "GITHUB_SHA": self.git("rev-parse", "HEAD"),
+            "GITHUB_SHA": self.git("rev-parse", commit),
             "GITHUB_API_URL": self.forge.address,
             "RUNNER_TEMP": str(self.root / "temp"),
         }
@@ -259,7 +270,8 @@ exit "${{code:-0}}"
             "secrets.OWC_SSH_KEY": "PRIVATE",
             **(values or {}),
         }
-        runner = Runner(self.work, environment, known, conditions(event), cancelling=cancelling)
+        true = conditions(event, known.get("inputs.order", ""))
+        runner = Runner(self.work, environment, known, true, cancelling=cancelling)
         return runner.run(github_steps(GITHUB, job), skip={"Install owc-deploy"})
 
     def gitlab(
@@ -267,6 +279,7 @@ exit "${{code:-0}}"
         job: str,
         more: Mapping[str, str] | None = None,
         cancelling: Cancelling | None = None,
+        commit: str = "HEAD",
     ) -> Runner:
         key = self.root / "variable"
         key.write_text("PRIVATE")
@@ -276,6 +289,8 @@ exit "${{code:-0}}"
             **self.environment,
             "CI_PROJECT_DIR": str(self.work),
             "CI_PROJECT_ID": "12",
+            "CI_COMMIT_BRANCH": "main",
+            "CI_COMMIT_SHA": self.git("rev-parse", commit),
             "CI_MERGE_REQUEST_IID": "7",
             "CI_API_V4_URL": self.forge.address,
             "OWC_SSH_KEY": str(key),
@@ -330,6 +345,32 @@ def test_a_plan_that_cannot_be_made_does_not_leave_the_old_one(
     assert [result.returncode for result in runner.results.values() if result.returncode] == [3]
     assert comment in forge.comments[1]
     assert place.called == PLAN[:called]
+
+
+@pytest.mark.parametrize(
+    ("ci", "job_user"),
+    [
+        ("github", {}),
+        ("github", {"id": 41898282, "type": "Bot"}),
+        # Forgejo and Gitea tell no type.
+        ("github", {"id": -2}),
+        ("gitlab", {}),
+    ],
+)
+def test_a_comment_of_somebody_else_is_not_taken_for_ours(
+    tmp_path: Path, forge: Forge, ci: str, job_user: dict[str, Any]
+) -> None:
+    """Its author could write over the plan again, after the job and before the review."""
+    forge.comments = {1: "<!-- owc-deploy plan -->\nnothing changes"}
+    forge.others, forge.job_user = {1}, job_user
+    place = Place(tmp_path, forge, ci)
+    for _ in range(2):
+        runner = place.github("plan", "pull_request") if ci == "github" else place.gitlab("plan")
+        assert not runner.failed, runner.said
+        assert forge.comments == {
+            1: "<!-- owc-deploy plan -->\nnothing changes",
+            2: "<!-- owc-deploy plan -->\n### the plan\n",
+        }
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
@@ -473,19 +514,42 @@ def test_a_merge_starts_and_the_clock_goes_on(
     assert not (place.home / ".ssh" / "id_ed25519").exists()
 
 
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+@pytest.mark.parametrize("order", ["", "emergency", "pause"])
+def test_a_job_of_before_that_is_run_again_brings_nothing_back(
+    tmp_path: Path, forge: Forge, ci: str, order: str
+) -> None:
+    """An order that stops something comes through, whatever was merged meanwhile."""
+    place = Place(tmp_path, forge, ci)
+    place.commit()
+    with git_server(tmp_path / "origin", TOKEN) as server:
+        if ci == "github":
+            event, given = ("workflow_dispatch" if order else "push"), {"inputs.order": order}
+            runner = place.github("rollout", event, given, server, commit="HEAD~1")
+        else:
+            given = {"OWC_ORDER": order} if order else {}
+            runner = place.gitlab("order" if order else "start", given, commit="HEAD~1")
+    assert runner.failed is (order != "pause"), runner.said
+    assert place.called == (["rollout pause --reason="] if order == "pause" else [])
+    newest = place.git("rev-parse", "HEAD")
+    assert (f"main is at {newest} by now" in runner.said) is (order != "pause")
+    assert TOKEN not in runner.said
+
+
 # Text that a shell or an option parser could take for more than text.
 WHY = "--yes $(id) `id` \"it\" 'leaks'"
+WHICH = ["--", "20261127T090000Z-1"]
 ORDERS: list[tuple[str, list[str]]] = [
-    ("status", ["rollout", "status"]),
+    ("status", ["rollout", "status", *WHICH]),
     ("provision", ["provision", f"--reason={WHY}", "--yes"]),
-    ("pause", ["rollout", "pause", f"--reason={WHY}"]),
-    ("resume", ["rollout", "resume", f"--reason={WHY}", "--yes"]),
+    ("pause", ["rollout", "pause", f"--reason={WHY}", *WHICH]),
+    ("resume", ["rollout", "resume", f"--reason={WHY}", "--yes", *WHICH]),
     (
         "accept-failures",
-        ["rollout", "resume", "--accept-failures", f"--reason={WHY}", "--yes"],
+        ["rollout", "resume", "--accept-failures", f"--reason={WHY}", "--yes", *WHICH],
     ),
-    ("retry", ["rollout", "retry", f"--reason={WHY}", "--yes"]),
-    ("abort", ["rollout", "abort", "--undo-since=canary", f"--reason={WHY}", "--yes"]),
+    ("retry", ["rollout", "retry", "--site=--all $(id)", f"--reason={WHY}", "--yes", *WHICH]),
+    ("abort", ["rollout", "abort", "--undo-since=canary", f"--reason={WHY}", "--yes", *WHICH]),
     (
         "emergency",
         [
@@ -493,7 +557,17 @@ ORDERS: list[tuple[str, list[str]]] = [
             *(f"--reason={WHY}", "--yes"),
         ],
     ),
+    ("rollback", ["rollback", f"--reason={WHY}", "--yes", "--", "--all $(id)"]),
+    ("decommission", ["apply", "--decommission=--all $(id)", f"--reason={WHY}", "--yes"]),
+    ("mitigate", ["mitigate", "apply", f"--reason={WHY}", "--", "--all $(id)"]),
 ]
+# The same, where neither a rollout nor a site is named.
+BRIEF = {
+    order: [word for word in called if not word.startswith("--site=")][
+        : -2 if "--" in called else None
+    ]
+    for order, called in ORDERS
+}
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
@@ -505,21 +579,47 @@ def test_a_person_orders_the_rest(
     place = Place(tmp_path, forge, ci)
     place.end_with(6)
     given = {"order": order, "reason": WHY, "ring": "canary", "approved_by": "Bo"}
-    if ci == "github":
-        values = {f"inputs.{name}": value for name, value in given.items()}
-        runner = place.github("rollout", "workflow_dispatch", values)
-    else:
-        more = {f"OWC_{name.upper()}": value for name, value in given.items()}
-        runner = place.gitlab("order", more)
+    runner = ordered(place, ci, given | {"rollout": WHICH[1], "site": "--all $(id)"})
     assert place.called == [" ".join(called)], runner.said
     assert runner.failed
     assert not (place.home / ".ssh" / "id_ed25519").exists()
+
+
+def ordered(place: Place, ci: str, given: Mapping[str, str]) -> Runner:
+    """Run the job that does what was filled in."""
+    if ci == "github":
+        values = {f"inputs.{name}": value for name, value in given.items()}
+        return place.github("rollout", "workflow_dispatch", values)
+    return place.gitlab("order", {f"OWC_{name.upper()}": value for name, value in given.items()})
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_an_order_without_a_site_is_never_for_one_that_is_not_named(
+    tmp_path: Path, forge: Forge, ci: str
+) -> None:
+    place = Place(tmp_path, forge, ci)
+    for order in ("rollback", "decommission"):
+        runner = ordered(place, ci, {"order": order, "reason": WHY, "site": ""})
+        assert runner.failed
+        assert f"The order {order} is for one site: name it" in runner.said
+    assert place.called == []
+
+
+@pytest.mark.parametrize("order", ["status", "pause", "resume", "retry", "abort", "mitigate"])
+def test_an_order_need_not_name_a_rollout(tmp_path: Path, forge: Forge, order: str) -> None:
+    """`mitigate` closes on all sites what is written for them."""
+    is_command(BRIEF[order])
+    place = Place(tmp_path, forge, "gitlab")
+    runner = ordered(place, "gitlab", {"order": order, "reason": WHY, "ring": "canary"})
+    assert place.called == [" ".join(BRIEF[order])], runner.said
 
 
 def test_every_order_can_be_chosen_and_no_other(tmp_path: Path, forge: Forge) -> None:
     orders = [order for order, _ in ORDERS]
     github = github_document(GITHUB)["on"]["workflow_dispatch"]["inputs"]["order"]
     assert github["options"] == orders
+    # GitHub once took ten at the most.
+    assert len(github_document(GITHUB)["on"]["workflow_dispatch"]["inputs"]) <= 7
     gitlab = gitlab_document(GITLAB)["variables"]["OWC_ORDER"]
     assert gitlab["options"] == [gitlab["value"], *orders]
     place = Place(tmp_path, forge, "gitlab")
@@ -574,7 +674,7 @@ def test_gitlab_shows_the_plan_and_shows_the_next_in_its_place(
     runner = place.gitlab("plan")
     assert runner.results["script"].returncode == 1
     assert forge.comments == {1: "<!-- owc-deploy plan -->\n### the plan\n"}
-    assert [method for method, _ in forge.asked] == ["GET", "POST", "GET", "PUT"]
+    assert [method for method, _ in forge.asked] == ["GET", "GET", "POST", "GET", "GET", "PUT"]
     assert forge.asked[-1][1] == "/projects/12/merge_requests/7/notes/1"
     assert forge.tokens == {TOKEN}
     forge.asked.clear()

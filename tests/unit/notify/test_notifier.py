@@ -71,6 +71,16 @@ def test_only_who_asked_hears_of_it(tmp_path: Path, narrated: Narrated) -> None:
         assert len(hook.seen) == 1
 
 
+def test_who_asked_for_every_end_hears_of_an_incomplete_one(
+    tmp_path: Path, narrated: Narrated
+) -> None:
+    with Webhook().running() as hook:
+        addresses = {"beheer": f"json://127.0.0.1:{hook.port}/x"}
+        notifier = Notifier(told_fleet(tmp_path, addresses, "rollout-ended"), narrated)
+        notifier.tell(replace(NOTICE, event="rollout-incomplete"))
+        assert len(hook.seen) == 1
+
+
 def test_without_channels_nothing_is_started(
     tmp_path: Path, narrated: Narrated, monkeypatch: pytest.MonkeyPatch
 ) -> None:

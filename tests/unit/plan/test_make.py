@@ -139,6 +139,14 @@ def test_a_site_that_no_manifest_names_is_held_until_it_is_named() -> None:
     assert asked.sites[0].observed_release == LIVE
 
 
+def test_who_takes_a_site_off_the_air_does_not_ask_for_more() -> None:
+    """Else it would change every other site that has something to come, outside its ring."""
+    strangers = {name: live_site(manifest(name), lock(name)) for name in ("weg", "vreemd")}
+    wishes = Wishes(decommission=frozenset({"weg"}))
+    plan = planned(fleet(manifest(), locks=(lock(),)), server(strangers), wishes)
+    assert [(site.site, site.action) for site in plan.sites] == [("weg", "decommission")]
+
+
 def test_sites_stand_in_the_order_of_their_rings() -> None:
     plan = planned(
         fleet(
@@ -295,7 +303,7 @@ def test_every_wrong_name_is_said_and_what_is_out_of_reach() -> None:
     [
         (Wishes(), ["web1", "web2", "web3"]),
         (Wishes(sites=frozenset({"heusden"})), ["web1"]),
-        (Wishes(decommission=frozenset({"weg"})), ["web1", "web2"]),
+        (Wishes(decommission=frozenset({"weg"})), ["web2"]),
         (Wishes(frozenset({"heusden"}), frozenset({"weg"})), ["web1", "web2"]),
     ],
     ids=["all", "a site", "a decommission", "both"],

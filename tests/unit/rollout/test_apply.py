@@ -232,7 +232,7 @@ def test_nothing_leaves_the_air_after_a_ring_that_could_not_be_carried_out() -> 
         rest, manifests={name: item for name, item in rest.manifests.items() if name != "zundert"}
     )
     door.release_breaks_at = "web1"
-    plan = planned(rest, door, Wishes(decommission=frozenset({"zundert"})))
+    plan = planned(rest, door, Wishes(frozenset(rest.manifests), frozenset({"zundert"})))
     result, _ = applied(rest, door, plan)
     assert words(result) == {
         "altena": "inconclusive",

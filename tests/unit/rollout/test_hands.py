@@ -510,6 +510,21 @@ def test_looking_after_a_soak_writes_down_what_is_wrong() -> None:
     assert bench.standing.sites["bergen"].outcome == "failed"
 
 
+def test_each_turn_says_which_attempt_it_was() -> None:
+    """Whoever tells of the last one only, as the rollout itself tries again, has to know it."""
+    bench = once_live()
+    bench.claims.held = {"altena": "a colleague"}
+    said = []
+    for doing in (bench.change, bench.change, bench.undo):
+        doing("altena")
+        said.append(bench.journal.written[-1].body["attempt"])
+    assert said == [1, 2, 1]
+    bench.servers.servers["web1"].unreachable = "gone"
+    bench.check("altena")
+    bench.check("altena")
+    assert bench.journal.written[-1].body["problems"]["altena"]["attempt"] == 2
+
+
 def test_many_servers_are_looked_at_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("owc_deploy.rollout.hands.LOOKS_AT_ONCE", 1)
     bench = once_live()

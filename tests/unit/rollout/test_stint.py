@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,14 +16,16 @@ from unit.plan.examples import catalogue, fleet, lock, manifest
 from owc_deploy.catalogue.models import Catalogue
 from owc_deploy.errors import ExecutionError, LeaseHeldError
 from owc_deploy.execution.fingerprint import provision_fingerprint
-from owc_deploy.fleet.models import Fleet, Ring, RolloutLimits, Server, SiteServers
+from owc_deploy.fleet.models import Fleet, Ring, RolloutLimits, Server, SiteServers, SlaTier, Window
 from owc_deploy.rollout.checkout import CheckoutDiffersError
 from owc_deploy.rollout.claims import reason_of
+from owc_deploy.rollout.hands import GONE
 from owc_deploy.rollout.journal import StoreJournal, begin, read
-from owc_deploy.rollout.models import NewEvent, Rollout, Stand, Wait
+from owc_deploy.rollout.looks import MOVED
+from owc_deploy.rollout.models import Event, NewEvent, Rollout, Stand, Wait
 from owc_deploy.rollout.rings import rollout_rings
 from owc_deploy.rollout.standing import Standing
-from owc_deploy.rollout.steps import Batch, EnterRing, LeaveRing, Work
+from owc_deploy.rollout.steps import Batch, EnterRing, LeaveRing, Step, Work
 from owc_deploy.rollout.stint import Stint, UnderWay
 from owc_deploy.store import Store, open_store
 from owc_deploy.store.tables import leases
@@ -297,6 +299,43 @@ def test_a_worker_with_other_documents_leaves_the_batch_alone(bench: Bench) -> N
     assert bench.outcomes()["altena"] == "changed"
 
 
+def test_the_last_that_is_asked_looks_and_changes_what_it_may(bench: Bench) -> None:
+    """As one process does that walks by itself and whose documents are others by then."""
+    batch = bench.batch("altena", "heusden")
+    bench.worker().carry_out(ID, WALK, bench.batch("altena"))
+    changed = bench.standing().sites["altena"].release_ids[-1]
+    ended = {"outcome": "inconclusive", "message": "its worker was killed"}
+    bench.journal.append(NewEvent("site-ended", "altena", ended))
+    behind = replace(
+        bench.fleet,
+        locks={name: lock(name, "2.0.0") if name != "heusden" else lock(name) for name in SITES},
+    )
+    again = replace(batch, after=bench.standing().number)
+    bench.worker(fleet=behind).carry_out(ID, WALK, again, is_last=True)
+    other = bench.batch("bergen", server="web2")
+    bench.worker(fleet=behind).carry_out(ID, WALK, other, is_last=True)
+    # What is live on altena was made by this rollout; bergen is left as it is.
+    assert bench.outcomes() == {
+        "altena": "changed",
+        "bergen": "not-attempted",
+        "heusden": "changed",
+    }
+    assert bench.standing().sites["altena"].live == changed
+    assert bench.standing().sites["bergen"].message == MOVED
+    assert "bergen" not in bench.servers.servers["web2"].sites
+
+
+def test_a_server_that_no_checkout_knows_any_more_counts_as_one_out_of_reach(bench: Bench) -> None:
+    servers = {"web1": bench.fleet.servers["web1"]}
+    behind = replace(bench.fleet, servers=servers)
+    batch = bench.batch("bergen", server="web2")
+    with pytest.raises(CheckoutDiffersError, match="no server web2"):
+        bench.worker(fleet=behind).carry_out(ID, WALK, batch)
+    bench.worker(fleet=behind).carry_out(ID, WALK, batch, is_last=True)
+    assert bench.outcomes()["bergen"] == "unreachable"
+    assert bench.standing().sites["bergen"].message == GONE
+
+
 def test_a_batch_that_failed_for_good_is_told_of_every_site(bench: Bench) -> None:
     bench.worker().give_up(ID, bench.batch("bergen", server="web2"), "nobody", was_begun=False)
     assert bench.outcomes()["bergen"] == "unreachable"
@@ -336,3 +375,52 @@ def test_everything_that_is_written_down_is_told(bench: Bench) -> None:
     worker.advance(ID, WALK, "", UnderWay())
     expected = ["site-intended"] * 2 + ["site-ended"] * 2 + ["site-intended", "site-ended"]
     assert told == [*expected, "ring-settled", "ring-ended", "rollout-ended"]
+
+
+def test_others_decide_while_channels_are_told(bench: Bench) -> None:
+    worker = bench.worker()
+    for site in SITES:
+        ended = {"outcome": "changed", "message": ""}
+        bench.journal.append(NewEvent("site-ended", site, ended))
+    steps: list[Step] = []
+
+    def on_events(*_: object) -> None:
+        asking = threading.Thread(
+            target=lambda: steps.append(worker.advance(ID, WALK, "all", UnderWay()))
+        )
+        asking.start()
+        asking.join(20)
+
+    worker.on_events = on_events
+    assert worker.advance(ID, WALK, "all", UnderWay()) == LeaveRing()
+    assert steps == [LeaveRing()] * 2
+
+
+def test_the_journal_is_read_once_for_a_batch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_after: list[int] = []
+    events = StoreJournal.events
+
+    def counted(journal: StoreJournal, *, after: int = 0) -> Sequence[Event]:
+        read_after.append(after)
+        return events(journal, after=after)
+
+    batch = bench.batch("altena")
+    monkeypatch.setattr(StoreJournal, "events", counted)
+    bench.worker().carry_out(ID, WALK, batch)
+    assert read_after == [0, batch.after]
+
+
+# It is 9:00 UTC on a Friday.
+MORNING = SlaTier("default", "UTC", (Window(("friday",), time(8), time(9, 5)),))
+
+
+def test_a_batch_that_waited_for_a_worker_keeps_to_the_window(bench: Bench) -> None:
+    """Workers take a batch up to 15 minutes later, and try it again for up to two hours."""
+    settings = replace(bench.fleet.settings, sla_tiers={"default": MORNING})
+    bench.fleet = replace(bench.fleet, settings=settings)
+    step = bench.worker().advance(ID, WALK, "all", UnderWay())
+    bench.clock.moment += timedelta(minutes=14)
+    bench.worker().carry_out(ID, WALK, step.batches[0])
+    assert changes(bench) == 0

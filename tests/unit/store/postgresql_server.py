@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
@@ -46,13 +46,25 @@ lc_messages = 'C'
 _NUMBERS = itertools.count(1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Server:
-    """A server that runs; `folder` holds its socket and its certificate, server.pem."""
+    """A server; `folder` holds its data, its socket and its certificate, server.pem."""
 
     folder: Path
     port: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> None:
+        """Start it, with what it had committed when it was killed."""
+        program = _programs() / "postgres"
+        with (self.folder / "log").open("ab") as log:
+            self.process = _started([program, "-D", self.folder / "data"], log.fileno())
+        _wait(self)
+
+    def kill(self) -> None:
+        """End it at once, in the middle of whatever it is at."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=60)
 
     def as_superuser(self, *statements: str, database: str = "postgres") -> None:
         with psycopg.connect(
@@ -90,12 +102,13 @@ def running_server() -> Iterator[Server]:
         port = _free_port()
         (data / "postgresql.auto.conf").write_text(SETTINGS.format(folder=folder, port=port))
         (data / "pg_hba.conf").write_text(ACCESS)
-        log = (folder / "log").open("wb")
-        with log, _started([programs / "postgres", "-D", data], log.fileno()) as process:
-            server = Server(folder, port, process)
-            _wait(server)
+        server = Server(folder, port)
+        server.start()
+        try:
             server.as_superuser(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
             yield server
+        finally:
+            server.kill()
     finally:
         shutil.rmtree(folder)
 
@@ -112,30 +125,23 @@ def _version(program: Path) -> int:
 
 
 def _run(*command: str | Path) -> None:
-    with _started(command, subprocess.PIPE) as process:
-        output, _ = process.communicate()
-        assert process.returncode == 0, output.decode()
+    process = _started(command, subprocess.PIPE)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output.decode()
 
 
-@contextmanager
-def _started(command: Sequence[str | Path], output: int) -> Iterator[subprocess.Popen[bytes]]:
+def _started(command: Sequence[str | Path], output: int) -> subprocess.Popen[bytes]:
     # PostgreSQL refuses to run as root. Told to, it goes when the tests are killed.
     as_account = ["setpriv", "--pdeathsig", "QUIT"]
     if os.getuid() == 0:
         as_account += ["--reuid", ACCOUNT, "--regid", ACCOUNT, "--init-groups"]
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [*as_account, *map(str, command)],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
         cwd="/",
     )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGQUIT)
-        process.wait(timeout=60)
 
 
 def _give_away(*paths: Path) -> None:
