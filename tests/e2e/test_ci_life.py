@@ -177,7 +177,8 @@ def github(
     root = tmp_path_factory.mktemp("github")
     repository = FleetRepository(root)
     history = root / "history.sqlite3"
-    with git_server(root / "origin", TOKEN) as server, Forge().running() as forge:
+    bot = Forge(job_user={"id": 41, "type": "Bot"})
+    with git_server(root / "origin", TOKEN) as server, bot.running() as forge:
         variables = {
             **programs(root / "bin"),
             "GITHUB_SERVER_URL": server,

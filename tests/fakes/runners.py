@@ -87,6 +87,8 @@ class GitlabRunner:
             "HOME": str(home),
             "CI_PROJECT_DIR": str(self.build),
             "CI_PROJECT_ID": "12",
+            "CI_COMMIT_SHA": commit,
+            "CI_COMMIT_BRANCH": "main",
             "GITLAB_CI": "true",
             "GITLAB_USER_LOGIN": "anna",
             **(variables or {}),
@@ -103,7 +105,8 @@ class GitlabRunner:
     def _check_out(self, commit: str) -> None:
         self.build.mkdir(exist_ok=True)
         self._git("init", "--quiet")
-        self._git("fetch", "--quiet", "--depth=1", f"file://{self.repository}", commit)
+        self._git("config", "remote.origin.url", f"file://{self.repository}")
+        self._git("fetch", "--quiet", "--depth=1", "origin", commit)
         self._git("checkout", "--quiet", "--force", "--detach", commit)
         variables = gitlab_document(self.build / ".gitlab-ci.yml")["variables"]
         self._git("clean", "--quiet", *variables["GIT_CLEAN_FLAGS"].split())
