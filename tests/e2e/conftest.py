@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from e2e.wheels import make_wheels
 
 from owc_deploy.lab.disks import remove_snapshot
 from owc_deploy.lab.fleet import build_lab_catalogue
@@ -147,6 +148,14 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a catalogue with real WordPress releases and the lab's blocks."""
     folder = tmp_path_factory.mktemp("catalogue")
     build_lab_catalogue(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with all that pip needs to install owc-deploy on a server."""
+    folder = tmp_path_factory.mktemp("wheels")
+    make_wheels(folder)
     return folder
 
 

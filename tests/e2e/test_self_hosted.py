@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
-import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from e2e.conftest import PREFIX
+from e2e.wheels import send
 
 from owc_deploy.lab.servers import Lab, lab_up
 
 pytestmark = pytest.mark.lab
 
-REPOSITORY = Path(__file__).parents[2]
-# The Python of Debian 12, for which the wheels are fetched.
-TARGET = ["--python-version=3.11", "--only-binary=:all:", "--platform=any"]
-TARGET += [f"--platform={name}_x86_64" for name in ("manylinux2014", "manylinux_2_28")]
 OWC = "/root/owc/bin/owc-deploy"
 
 SCRIPT = f"""
@@ -51,30 +45,11 @@ def server() -> Iterator[Lab]:
     lab.down()
 
 
-@pytest.fixture
-def wheels(tmp_path: Path) -> Path:
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    folder = tmp_path / "wheels"
-    build = [*pip, "wheel", "--no-deps", "--wheel-dir", str(folder), str(REPOSITORY)]
-    subprocess.run(build, check=True)
-    wheel = next(folder.glob("owc_deploy-*.whl"))
-    subprocess.run([*pip, "download", *TARGET, "--dest", str(folder), str(wheel)], check=True)
-    return folder
-
-
-def send(lab: Lab, name: str, folder: Path) -> None:
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.add(folder, name)
-    command = lab.ssh_arguments("server", ["sudo", "tar", "-x", "-C", "/root"])
-    subprocess.run(command, input=content.getvalue(), check=True)
-
-
 def test_the_wheel_alone_prepares_its_own_machine_and_serves_a_site(
     server: Lab, wheels: Path, catalogue: Path
 ) -> None:
-    send(server, "wheels", wheels)
-    send(server, "catalogue", catalogue)
+    send(server, "server", wheels, "/root/wheels")
+    send(server, "server", catalogue, "/root/catalogue")
     command = server.ssh_arguments("server", ["sudo", "bash", "-s"])
     done = subprocess.run(command, input=SCRIPT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -425,7 +425,7 @@ def test_keys_are_for_the_job_only_and_hosts_are_pinned(
     # What the tool sees of them while it works.
     tool = place.bin / "owc-deploy"
     tool.write_text(
-        f"#!/usr/bin/env bash\nstat -c '%a %n' ~/.ssh/id_ed25519 > {tmp_path}/seen\n"
+        f"#!/usr/bin/env bash\nstat -Lc '%a %n' ~/.ssh/id_ed25519 > {tmp_path}/seen\n"
         f"cat ~/.ssh/id_ed25519 >> {tmp_path}/seen\n"
     )
     for _ in range(2):
@@ -456,6 +456,25 @@ def test_a_key_of_the_machine_itself_is_left_alone(tmp_path: Path, forge: Forge,
     )
     assert not without.failed, without.said
     assert key.read_text() == "mine"
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+@pytest.mark.parametrize("is_cut_off", [True, False])
+def test_a_key_that_a_power_cut_left_is_in_nobodys_way(
+    tmp_path: Path, forge: Forge, ci: str, is_cut_off: bool
+) -> None:
+    """One of a job since the machine was started may be in use still."""
+    place = Place(tmp_path, forge, ci)
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    key = place.home / ".ssh" / "id_ed25519"
+    key.parent.mkdir()
+    left = key.with_name(f"id_ed25519.owc-{'another' if is_cut_off else boot}")
+    left.write_text("left")
+    key.symlink_to(left)
+    runner = place.github("rollout", "push") if ci == "github" else place.gitlab("start")
+    assert runner.failed is not is_cut_off, runner.said
+    assert place.called == ([START] if is_cut_off else [])
+    assert set(key.parent.glob("id_*")) == (set() if is_cut_off else {left, key})
 
 
 START = "rollout start --supersede --yes --format junit"
