@@ -153,7 +153,8 @@ def test_unknown_names_and_proofs_of_control(server: Host, fetch: Callable) -> N
 def test_guessing_passwords_is_slowed_down(site: str, fetch: Callable) -> None:
     statuses = [fetch(site, "/wp-login.php", method="POST").status for _ in range(30)]
     assert statuses[0] == 200
-    assert statuses[-1] == 429
+    # One more gets through every six seconds, and that may be the last.
+    assert 429 in statuses[20:]
     assert fetch(site, "/").status == 200
 
 
