@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import stat
@@ -23,6 +24,9 @@ _SSH_ARGUMENTS = (
     "-o StrictHostKeyChecking=yes -o ControlMaster=auto -o ControlPersist=60s"
     " -o ServerAliveInterval=15 -o ServerAliveCountMax=4"
 )
+
+
+_LOCK = "lock"
 
 
 def runtime_folder() -> Path:
@@ -53,15 +57,35 @@ def run_folder() -> Iterator[Path]:
     Folders that killed controllers left behind are deleted too.
     """
     runtime = runtime_folder()
-    for stale in runtime.glob("run-*-*"):
-        owner = stale.name.split("-")[1]
-        if not Path("/proc", owner).exists():
-            shutil.rmtree(stale, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"run-{os.getpid()}-", dir=runtime))
+    for left in runtime.glob("run-*-*"):
+        if not _is_in_use(left):
+            shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f"new-run-{os.getpid()}-", dir=runtime))
+    with (made / _LOCK).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Nobody finds it before it is locked.
+        folder = made.rename(runtime / made.name.removeprefix("new-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_in_use(folder: Path) -> bool:
+    """Return whether a controller has this folder, also one in a container of its own.
+
+    A process that cannot be seen from here may be in such a one: its lock can.
+    """
+    if Path("/proc", folder.name.split("-")[1]).exists():
+        return True
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with (folder / _LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def require_ssh() -> None:

@@ -119,3 +119,26 @@ def test_the_fingerprint_follows_the_servers_own_variables_and_no_others() -> No
     assert plain == fingerprint(
         owc_php_versions=["8.2"], owc_supplier="supplier-nl", owc_place="delft"
     )
+
+
+# Runs in a process namespace of its own, as in a container, and asks for a folder there.
+IN_A_CONTAINER = """
+from owc_deploy.execution.environment import run_folder
+with run_folder() as folder:
+    print(folder.name)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root makes namespaces")
+def test_a_controller_in_a_container_leaves_the_folders_of_others_alone(tmp_path: Path) -> None:
+    gone = runtime_folder() / "run-999999999-left"
+    gone.mkdir()
+    with run_folder() as folder:
+        subprocess.run(
+            ["unshare", "--pid", "--mount-proc", "--fork", sys.executable, "-c", IN_A_CONTAINER],
+            env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+            check=True,
+        )
+        assert folder.is_dir()
+        assert not gone.exists()
+    assert list(runtime_folder().glob("*run-*")) == []
