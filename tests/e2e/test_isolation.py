@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 from e2e.conftest import Town
 
 pytestmark = pytest.mark.lab
+_numbers = count()
 
 
 @pytest.fixture(scope="module")
@@ -17,11 +20,13 @@ def pair(town: Town) -> Town:
 
 def as_site(town: Town, site: str, php: str) -> str:
     """Run PHP in the site's own PHP-FPM, through a file that only this test may place there."""
-    path = f"/srv/owc/sites/{site}/current/public/proef.php"
+    # Each time another, as code that is live is compiled once and not looked at again.
+    name = f"proef-{next(_numbers)}.php"
+    path = f"/srv/owc/sites/{site}/current/public/{name}"
     town.run("web1", "python3", "-c", f"open({path!r}, 'w').write({'<?php ' + php!r})")
     town.run("web1", "chmod", "644", path)
     try:
-        return town.get(site, "/proef.php").body.strip()
+        return town.get(site, f"/{name}").body.strip()
     finally:
         town.run("web1", "rm", path)
 
