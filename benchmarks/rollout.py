@@ -102,7 +102,7 @@ def measured(sites: int, folder: Path, *, memory: bool) -> Figures:
 
     def tell(words: str) -> None:
         nonlocal started
-        if words.endswith("is good"):
+        if words.endswith("has ended"):
             ring = words.split()[1]
             figures.seconds[ring] = time.perf_counter() - started
             started = time.perf_counter()
