@@ -44,16 +44,11 @@ def ring_ahead(fleet: Fleet, rollout: Rollout, other: Standing) -> str:
     """Return the ring that soaks in `other` and is before all of this rollout, `""` for none."""
     order = [ring.name for ring in fleet.settings.rings]
     first = min(order.index(ring.name) for ring in rollout.rings)
-    rings = {ring.name: ring for ring in other.rollout.rings}
-    soaking_now = (
-        name
-        for name in order[:first]
-        if name in rings
-        and rings[name].soak_seconds
-        and not other.rings[name].has_ended
-        and any(other.sites[site.site].is_good for site in rings[name].sites)
-    )
-    return next(soaking_now, "")
+    soaks = soaking([other])
+    rings = {
+        ring.name for ring in other.rollout.rings if any(site.site in soaks for site in ring.sites)
+    }
+    return next((name for name in order[:first] if name in rings), "")
 
 
 def soaks_kept(rollout: Rollout, kept: Mapping[str, Standing]) -> tuple[NewEvent, ...]:
